@@ -1,0 +1,29 @@
+//! What every crate of Huika shares: typed ids, money, points, rates, time, chance and problem codes.
+//!
+//! Nothing here performs I/O and nothing here knows a business word. Value types have checked
+//! arithmetic only; there are no floats. Time and chance are handles that the composition root makes
+//! and passes down: no other crate may read the wall clock or the system's randomness (clippy.toml).
+
+mod access;
+mod clock;
+mod id;
+mod idempotency;
+mod language;
+mod money;
+mod problem;
+mod rate;
+mod rng;
+mod secret;
+mod time;
+
+pub use access::{Actor, Denied, Permission};
+pub use clock::{Clock, Stopwatch};
+pub use id::{Id, IdGenerator, IdKind, MAX_NODE, MemberId, MemberKind, ParseIdError};
+pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
+pub use language::{Bilingual, Language};
+pub use money::{Currency, Money, Overflow, Points};
+pub use problem::{FieldProblem, Problem, ProblemKind, Refusal};
+pub use rate::{Rate, Rounding};
+pub use rng::Rng;
+pub use secret::{CannotOpen, DataKey, InvalidKeyring, Keyring, mac};
+pub use time::{BusinessDate, Calendar, InvalidTime, Timestamp};
