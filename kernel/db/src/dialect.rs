@@ -1,0 +1,391 @@
+//! Every difference between the engines, as pure functions from our SQL to theirs.
+//!
+//! Our SQL uses `?` for a parameter, `IN (??)` for a list parameter, a trailing `FOR UPDATE` for a row lock
+//! (SQLite has one writer and needs none) and `{int}` for the type that sums are cast to.
+
+use std::borrow::Cow;
+
+use crate::{Engine, Param, Params, ToParam};
+
+/// Multi-row statements have one of these row counts, so that each is prepared once and found again.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// A statement in the words of one engine with its parameters laid out.
+pub(crate) struct Rendered {
+    pub(crate) sql: String,
+    pub(crate) params: Params,
+}
+
+/// Translates a statement.
+pub(crate) fn render(engine: Engine, sql: &str, params: Params) -> Rendered {
+    let sql = sql.replace("{int}", integer_type(engine));
+    let sql = match sql.strip_suffix("FOR UPDATE") {
+        Some(rest) if engine == Engine::Sqlite => rest.to_owned(),
+        _ => sql,
+    };
+    let mut out = String::with_capacity(sql.len() + 16);
+    let mut laid_out = Vec::with_capacity(params.len());
+    let mut params = params.into_iter();
+    let mut rest = sql.as_str();
+    while let Some(at) = rest.find('?') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let list = rest.starts_with('?');
+        if list {
+            rest = &rest[1..];
+        }
+        let Some(param) = params.next() else { break };
+        match (engine, list) {
+            (Engine::Postgres, true) => {
+                // `x IN (??)` becomes `x = ANY($n)`: one plan for every length.
+                let opened = out.trim_end().strip_suffix('(').map(str::trim_end).map(str::len).unwrap_or(out.len());
+                out.truncate(opened);
+                let before_in = out.strip_suffix("IN").map(str::len).unwrap_or(out.len());
+                out.truncate(before_in);
+                laid_out.push(param);
+                out.push_str(&format!("= ANY(${}", laid_out.len()));
+            }
+            (_, true) => push_list(&mut out, &mut laid_out, param),
+            (Engine::Postgres, false) => {
+                laid_out.push(param);
+                out.push_str(&format!("${}", laid_out.len()));
+            }
+            (_, false) => {
+                laid_out.push(param);
+                out.push('?');
+            }
+        }
+    }
+    out.push_str(rest);
+    Rendered { sql: out, params: laid_out }
+}
+
+/// Lays out a list parameter, padded to a power of two with its last element: repeating an element of an
+/// IN list changes nothing, and few lengths mean few prepared statements.
+fn push_list(out: &mut String, laid_out: &mut Params, param: Param) {
+    let mut elements: Vec<Param> = match param {
+        Param::Ints(numbers) => numbers.into_iter().map(|number| Param::Int(Some(number))).collect(),
+        Param::Texts(texts) => texts.into_iter().map(|text| Param::Text(Some(text))).collect(),
+        single => vec![single],
+    };
+    let Some(last) = elements.last().cloned() else {
+        out.push_str("NULL");
+        return;
+    };
+    elements.resize(elements.len().next_power_of_two(), last);
+    out.push_str(&placeholders(elements.len()));
+    laid_out.extend(elements);
+}
+
+fn placeholders(count: usize) -> String {
+    let mut text = "?,".repeat(count);
+    text.pop();
+    text
+}
+
+/// A value that can stand second in a pair of [`pair_condition`].
+pub trait PairValue: Clone + ToParam {
+    /// All second values as one array parameter.
+    fn array(values: Vec<Self>) -> Param;
+    /// The PostgreSQL type of the array's elements.
+    const ELEMENT: &'static str;
+}
+impl PairValue for i64 {
+    fn array(values: Vec<Self>) -> Param {
+        Param::Ints(values)
+    }
+    const ELEMENT: &'static str = "bigint";
+}
+impl PairValue for String {
+    fn array(values: Vec<Self>) -> Param {
+        Param::Texts(values)
+    }
+    const ELEMENT: &'static str = "text";
+}
+
+/// `(a, b) IN (…)` over pairs that begin with an integer, in the form that each engine answers by its index.
+/// Returns the condition and its parameters.
+pub fn pair_condition<T: PairValue>(engine: Engine, columns: (&str, &str), pairs: &[(i64, T)]) -> (String, Params) {
+    let (first, second) = columns;
+    if pairs.is_empty() {
+        return ("1 = 0".to_owned(), Params::new());
+    }
+    if engine == Engine::Postgres {
+        let (numbers, seconds) = pairs.iter().cloned().unzip();
+        let condition =
+            format!("({first}, {second}) IN (SELECT * FROM UNNEST(?::bigint[], ?::{}[]))", T::ELEMENT);
+        return (condition, vec![Param::Ints(numbers), T::array(seconds)]);
+    }
+    let mut padded = pairs.to_vec();
+    if let Some(last) = pairs.last() {
+        padded.resize(pairs.len().next_power_of_two(), last.clone());
+    }
+    let condition = match engine {
+        // SQLite seeks its index for a list of row values only when it is a VALUES clause.
+        Engine::Sqlite => format!("({first}, {second}) IN (VALUES {})", vec!["(?,?)"; padded.len()].join(",")),
+        // MariaDB reads row values as a full scan, and this as ranges of the index.
+        _ => format!("({})", vec![format!("({first} = ? AND {second} = ?)"); padded.len()].join(" OR ")),
+    };
+    let params =
+        padded.into_iter().flat_map(|(number, second)| [Param::Int(Some(number)), second.to_param()]).collect();
+    (condition, params)
+}
+
+/// The type that integer sums are cast to, since SUM answers with a decimal on some engines.
+fn integer_type(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "INTEGER",
+        Engine::Postgres => "BIGINT",
+        Engine::Mysql => "SIGNED",
+    }
+}
+
+/// Renders one statement of a migration: replaces the portable type names.
+pub(crate) fn render_ddl(engine: Engine, sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len() + 64);
+    let mut rest = sql;
+    while let Some(open) = rest.find('{') {
+        let Some(close) = rest[open..].find('}').map(|at| open + at) else { break };
+        out.push_str(&rest[..open]);
+        let token = &rest[open + 1..close];
+        let (name, size) = token.split_once('(').map_or((token, ""), |(name, size)| (name, size.trim_end_matches(')')));
+        let replaced = match (name, engine) {
+            // Ids, keys and codes: compared byte by byte.
+            ("key", Engine::Sqlite) => "TEXT".to_owned(),
+            ("key", Engine::Postgres) => format!("VARCHAR({size}) COLLATE \"C\""),
+            ("key", Engine::Mysql) => format!("VARCHAR({size}) CHARACTER SET ascii COLLATE ascii_bin"),
+            // Words that people wrote, at most `size` characters.
+            ("text", Engine::Sqlite) => "TEXT".to_owned(),
+            ("text", _) => format!("VARCHAR({size})"),
+            // JSON and long texts.
+            ("long_text", Engine::Mysql) => "MEDIUMTEXT".to_owned(),
+            ("long_text", _) => "TEXT".to_owned(),
+            ("bytes", Engine::Sqlite) => "BLOB".to_owned(),
+            ("bytes", Engine::Postgres) => "BYTEA".to_owned(),
+            ("bytes", Engine::Mysql) => format!("VARBINARY({size})"),
+            // After the closing bracket of a table whose rows lie in the order of the primary key.
+            ("clustered", Engine::Sqlite) => "WITHOUT ROWID".to_owned(),
+            ("clustered", Engine::Postgres) => String::new(),
+            ("clustered", Engine::Mysql) => {
+                "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin".to_owned()
+            }
+            _ => format!("{{{token}}}"),
+        };
+        out.push_str(&replaced);
+        rest = &rest[close + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Rows to insert into one table, all columns given.
+pub struct Insert {
+    pub(crate) table: &'static str,
+    pub(crate) columns: Cow<'static, [&'static str]>,
+    pub(crate) rows: Vec<Params>,
+    /// Whether rows whose key exists are left alone instead of refused.
+    pub(crate) skip_existing: bool,
+}
+
+impl Insert {
+    /// Starts with no rows.
+    pub fn into_table(table: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { table, columns: Cow::Borrowed(columns), rows: Vec::new(), skip_existing: false }
+    }
+
+    /// As [`Insert::into_table`], for columns that were found out at run time.
+    pub(crate) fn into_columns(table: &'static str, columns: Vec<&'static str>) -> Self {
+        Self { table, columns: Cow::Owned(columns), rows: Vec::new(), skip_existing: false }
+    }
+
+    /// Leaves rows whose key exists as they are; the affected count tells how many were new.
+    pub fn skip_existing(mut self) -> Self {
+        self.skip_existing = true;
+        self
+    }
+
+    /// Adds a row, its values in the order of the columns.
+    pub fn push(&mut self, row: Params) {
+        debug_assert_eq!(row.len(), self.columns.len(), "columns of {}", self.table);
+        self.rows.push(row);
+    }
+
+    /// Whether there is nothing to insert.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
+        let columns = self.columns.join(", ");
+        let verb = if self.skip_existing && engine == Engine::Mysql { "INSERT IGNORE" } else { "INSERT" };
+        let tail = if self.skip_existing && engine != Engine::Mysql { " ON CONFLICT DO NOTHING" } else { "" };
+        let head = format!("{verb} INTO {} ({columns})", self.table);
+        if engine == Engine::Postgres {
+            let Some(first) = self.rows.first() else { return Vec::new() };
+            let arrays = unnest(first, 1);
+            let sql = format!("{head} SELECT * FROM UNNEST({arrays}){tail}");
+            return vec![Rendered { sql, params: transpose(self.rows, self.columns.len()) }];
+        }
+        let row = format!("({})", placeholders(self.columns.len()));
+        chunks(self.rows)
+            .map(|chunk| Rendered {
+                sql: format!("{head} VALUES {}{tail}", vec![row.as_str(); chunk.len()].join(",")),
+                params: chunk.into_iter().flatten().collect(),
+            })
+            .collect()
+    }
+}
+
+/// Rows to update in one table: new values by key. A key column may also be set, which makes it a guard:
+/// `sequence` as a key holds the value that was read, `sequence` as a set column the next one.
+pub struct Update {
+    pub(crate) table: &'static str,
+    pub(crate) set: &'static [&'static str],
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) rows: Vec<Params>,
+}
+
+impl Update {
+    /// Starts with no rows.
+    pub fn table(table: &'static str, set: &'static [&'static str], keys: &'static [&'static str]) -> Self {
+        Self { table, set, keys, rows: Vec::new() }
+    }
+
+    /// Adds a row: the values to set, then the keys.
+    pub fn push(&mut self, row: Params) {
+        debug_assert_eq!(row.len(), self.set.len() + self.keys.len(), "columns of {}", self.table);
+        self.rows.push(row);
+    }
+
+    /// How many rows must be met.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is nothing to update.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
+        let Some(first) = self.rows.first() else { return Vec::new() };
+        let width = self.set.len() + self.keys.len();
+        let names: Vec<String> = (0..width).map(|at| format!("c{at}")).collect();
+        let target = if engine == Engine::Mysql { "t." } else { "" };
+        let assign: Vec<String> =
+            self.set.iter().zip(&names).map(|(column, name)| format!("{target}{column} = v.{name}")).collect();
+        let matched: Vec<String> = self
+            .keys
+            .iter()
+            .zip(&names[self.set.len()..])
+            .map(|(column, name)| format!("t.{column} = v.{name}"))
+            .collect();
+        let (assign, matched, names) = (assign.join(", "), matched.join(" AND "), names.join(", "));
+        let table = self.table;
+        match engine {
+            Engine::Postgres => {
+                let arrays = unnest(first, 1);
+                let sql = format!(
+                    "UPDATE {table} t SET {assign} FROM UNNEST({arrays}) AS v({names}) WHERE {matched}"
+                );
+                vec![Rendered { sql, params: transpose(self.rows, width) }]
+            }
+            Engine::Sqlite => {
+                let row = format!("({})", placeholders(width));
+                chunks(self.rows)
+                    .map(|chunk| Rendered {
+                        sql: format!(
+                            "WITH v({names}) AS (VALUES {}) UPDATE {table} AS t SET {assign} FROM v WHERE {matched}",
+                            vec![row.as_str(); chunk.len()].join(",")
+                        ),
+                        params: chunk.into_iter().flatten().collect(),
+                    })
+                    .collect()
+            }
+            Engine::Mysql => {
+                let first_row: Vec<String> = first
+                    .iter()
+                    .enumerate()
+                    .map(|(at, param)| match param {
+                        // Without the cast MySQL takes parameters of a derived table for text and the join for a scan.
+                        Param::Int(_) => format!("CAST(? AS SIGNED) AS c{at}"),
+                        _ => format!("? AS c{at}"),
+                    })
+                    .collect();
+                let first_row = format!("SELECT {}", first_row.join(", "));
+                let next_row = format!(" UNION ALL SELECT {}", placeholders(width));
+                chunks(self.rows)
+                    .map(|chunk| Rendered {
+                        sql: format!(
+                            "UPDATE {table} t JOIN ({first_row}{}) v ON {matched} SET {assign}",
+                            next_row.repeat(chunk.len() - 1)
+                        ),
+                        params: chunk.into_iter().flatten().collect(),
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// `$1::bigint[], $2::text[], …` by the types of a row.
+fn unnest(row: &Params, from: usize) -> String {
+    let arrays: Vec<String> = row
+        .iter()
+        .enumerate()
+        .map(|(at, param)| {
+            let element = match param {
+                Param::Int(_) | Param::Ints(_) => "bigint",
+                Param::Text(_) | Param::Texts(_) => "text",
+                Param::Bytes(_) | Param::Array(_) => "bytea",
+            };
+            format!("${}::{element}[]", at + from)
+        })
+        .collect();
+    arrays.join(", ")
+}
+
+/// Turns rows into columns, each one array parameter. Only for PostgreSQL, which binds them as arrays.
+fn transpose(rows: Vec<Params>, width: usize) -> Params {
+    let mut columns: Vec<Vec<Param>> = (0..width).map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    columns.into_iter().map(Param::Array).collect()
+}
+
+/// Splits rows into runs of the sizes in [`CHUNKS`].
+fn chunks(rows: Vec<Params>) -> impl Iterator<Item = Vec<Params>> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
+        let tail = rest.split_off(size);
+        Some(std::mem::replace(&mut rest, tail))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params;
+
+    #[test]
+    fn placeholders_locks_and_lists_are_translated() {
+        let sql = "SELECT * FROM t WHERE a = ? AND b IN (??) ORDER BY a FOR UPDATE";
+        let params = || params![1_i64, Param::Ints(vec![1, 2, 3])];
+        let postgres = render(Engine::Postgres, sql, params());
+        assert_eq!(postgres.sql, "SELECT * FROM t WHERE a = $1 AND b = ANY($2) ORDER BY a FOR UPDATE");
+        let sqlite = render(Engine::Sqlite, sql, params());
+        assert_eq!(sqlite.sql, "SELECT * FROM t WHERE a = ? AND b IN (?,?,?,?) ORDER BY a ");
+        assert_eq!(sqlite.params.len(), 5, "padded to a power of two");
+    }
+
+    #[test]
+    fn rows_are_cut_into_few_sizes() {
+        let rows = vec![params![1_i64]; 150];
+        let sizes: Vec<usize> = chunks(rows).map(|chunk| chunk.len()).collect();
+        assert_eq!(sizes, [64, 64, 16, 4, 1, 1]);
+    }
+}

@@ -1,0 +1,148 @@
+//! What can go wrong with a database, and what of it is worth another try.
+
+use huika_core::{Problem, Refusal};
+
+/// A failure of the database. Engine texts never leave the logs.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// A unique constraint was violated: somebody else was first.
+    #[error("a row with this key exists already")]
+    Duplicate(#[source] sqlx::Error),
+    /// Transactions collided, and trying again did not help in time.
+    #[error("the database is busy")]
+    Contended(#[source] sqlx::Error),
+    /// A guarded update met another state than the one that was read; the transaction runs again.
+    #[error("{0} changed between read and write")]
+    Stale(&'static str),
+    /// The database cannot be reached.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// A row holds what the code never writes.
+    #[error("column {column} holds an impossible value")]
+    Corrupt {
+        /// The column.
+        column: String,
+        /// What the driver says.
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    /// The address, the schema version or another setting is wrong.
+    #[error("{0}")]
+    Setup(String),
+    /// Any other failure: a bug, or a broken database.
+    #[error("the database refused a statement")]
+    Other(#[source] sqlx::Error),
+}
+
+impl DbError {
+    /// Whether the same transaction may succeed when it runs again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Contended(_) | Self::Stale(_) | Self::Unavailable(_))
+    }
+
+    /// Whether it is worth running the transaction again at once. Not after waiting for a connection in vain:
+    /// then the caller has waited long enough, and another round would only lengthen the queue.
+    pub(crate) fn passes_by_itself(&self) -> bool {
+        let no_connection = matches!(self, Self::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed));
+        self.is_retryable() && !no_connection
+    }
+
+    /// Whether a unique constraint was violated.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Duplicate(_))
+    }
+
+    /// A column of ours holds what we never write.
+    pub fn corrupt(column: impl Into<String>) -> Self {
+        Self::Corrupt { column: column.into(), source: None }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(database) => {
+                if database.is_unique_violation() {
+                    return Self::Duplicate(error);
+                }
+                match database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+                    Some(mysql) => mysql.number().to_string(),
+                    None => database.code().map(|code| code.into_owned()).unwrap_or_default(),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => return Self::Unavailable(error),
+            sqlx::Error::ColumnDecode { index, .. } => {
+                return Self::Corrupt { column: index.clone(), source: Some(error) };
+            }
+            sqlx::Error::ColumnNotFound(column) => {
+                return Self::Corrupt { column: column.clone(), source: Some(error) };
+            }
+            _ => return Self::Other(error),
+        };
+        if CONTENTION.contains(&code.as_str()) {
+            Self::Contended(error)
+        } else if UNAVAILABLE.contains(&code.as_str()) || (code.len() == 5 && code.starts_with("08")) {
+            Self::Unavailable(error)
+        } else {
+            Self::Other(error)
+        }
+    }
+}
+
+/// Codes of collisions (scale.md rule 25): PostgreSQL, MySQL and MariaDB, TiDB, SQLite.
+const CONTENTION: [&str; 20] = [
+    "40001", "40P01", "55P03", // serialization failure, deadlock, lock not available
+    "1205", "1213", "1020", "1180", // lock wait, deadlock, record changed, Galera certification
+    "9007", "8002", "8022", "8028", "9001", "9002", "9003", "9004", "9005", // TiDB
+    "5", "6", "261", "517", // busy, locked, busy recovery, busy snapshot
+];
+
+/// Codes of a server that went away or only reads: shutdown, fail-over, lost connection.
+const UNAVAILABLE: [&str; 10] =
+    ["57P01", "57P02", "57P03", "25006", "1047", "2006", "2013", "1290", "1792", "262"];
+
+impl Refusal for DbError {
+    fn problem(&self) -> Problem {
+        let kind = if self.is_retryable() { &KINDS[0] } else { &KINDS[1] };
+        let mut problem = Problem::new(kind);
+        problem.retry_after_seconds = self.is_retryable().then_some(1);
+        problem
+    }
+}
+
+/// The two problems that a failing database can be to the outside.
+pub(crate) const KINDS: [huika_core::ProblemKind; 2] = [
+    huika_core::ProblemKind {
+        code: "system.busy",
+        status: 503,
+        en: "The system is busy. Nothing was changed or it was changed once: send the same request again with the same key.",
+        zh: "系统繁忙。操作未生效或仅生效一次，请使用相同的幂等键重试。",
+    },
+    huika_core::ProblemKind {
+        code: "system.internal",
+        status: 500,
+        en: "Something failed on our side and was logged. Try again later, and quote the trace id if it stays.",
+        zh: "系统内部错误，已记录。请稍后重试；如仍失败，请提供跟踪编号。",
+    },
+];
+
+impl DbError {
+    /// Every kind of problem that this crate adds.
+    pub const KINDS: &'static [huika_core::ProblemKind] = &KINDS;
+}
+
+/// Finds the database error inside a module's error.
+pub(crate) fn find_db_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DbError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<DbError>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

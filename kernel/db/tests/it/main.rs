@@ -1,0 +1,14 @@
+//! What the kernel promises about its database, on every engine.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod audit;
+mod backup;
+mod bulk;
+mod jobs;
+mod migrate;
+mod node;
+mod outbox;
+mod schedule;
+mod support;
+mod transactions;
