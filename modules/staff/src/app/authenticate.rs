@@ -1,0 +1,94 @@
+//! Who sent a request: from memory where it can be, from the database otherwise.
+
+use std::sync::Arc;
+
+use huika_core::{Actor, Timestamp};
+
+use crate::{
+    ApiClientId, SignedText, Staff, StaffError,
+    domain::{
+        api_client::{SigningClient, secret_context},
+        session::{Session, TokenHash},
+        signature::{Signature, check_timestamp},
+    },
+    store,
+};
+
+impl Staff {
+    /// The operator whose session a token is. Using the session prolongs it.
+    pub(crate) async fn authenticate_session(&self, token: &str) -> Result<Actor, StaffError> {
+        let (now, token_hash) = (self.clock().now(), TokenHash::of(token));
+        let session = match self.0.sessions.get(&token_hash, now) {
+            Some(session) => session,
+            None => self.load_session(token_hash, now).await?,
+        };
+        if session.is_valid(now) {
+            Ok(session.actor.clone())
+        } else {
+            Err(StaffError::SessionInvalid)
+        }
+    }
+
+    async fn load_session(&self, token_hash: TokenHash, now: Timestamp) -> Result<Arc<Session>, StaffError> {
+        let found = store::session_find(&mut self.db(), token_hash).await?;
+        let Some(mut session) = found.filter(|session| session.is_valid(now)) else {
+            self.0.sessions.remove(&token_hash);
+            return Err(StaffError::SessionInvalid);
+        };
+        if let Some(end) = session.prolonged(now) {
+            let prolonged_before = session.expires_at;
+            self.db()
+                .run_tx("staff.prolong_session", |tx| {
+                    Box::pin(store::session_prolong(tx, token_hash, prolonged_before, end))
+                })
+                .await?;
+            session.expires_at = end;
+        }
+        let session = Arc::new(session);
+        self.0.sessions.insert(token_hash, Arc::clone(&session), now);
+        Ok(session)
+    }
+
+    /// The client that signed a text. Each timestamp and nonce is taken once.
+    pub(crate) async fn authenticate_signature(
+        &self,
+        client_id: ApiClientId,
+        text: &SignedText<'_>,
+        timestamp_s: i64,
+        signature: &Signature,
+    ) -> Result<Actor, StaffError> {
+        let now = self.clock().now();
+        check_timestamp(timestamp_s, now)?;
+        let client = match self.0.clients.get(&client_id, now) {
+            Some(client) => client,
+            None => self.load_client(client_id, now).await?,
+        };
+        if !text.is_signed_by(&client.secret, signature) {
+            return Err(StaffError::SignatureInvalid);
+        }
+        // Last, so that only the client itself can use up its nonces.
+        self.0
+            .nonces
+            .claim(client_id, text.nonce, timestamp_s, now)
+            .await?;
+        Ok(client.actor.clone())
+    }
+
+    async fn load_client(&self, id: ApiClientId, now: Timestamp) -> Result<Arc<SigningClient>, StaffError> {
+        let Some((permissions, sealed)) = store::api_client_find_active(&mut self.db(), id).await? else {
+            self.0.clients.remove(&id);
+            return Err(StaffError::SignatureInvalid);
+        };
+        let secret = self
+            .0
+            .keyring
+            .open(&secret_context(id), &sealed)
+            .map_err(|_| StaffError::SecretUnreadable)?;
+        let client = Arc::new(SigningClient {
+            actor: Actor::with_rights(id, permissions),
+            secret,
+        });
+        self.0.clients.insert(id, Arc::clone(&client), now);
+        Ok(client)
+    }
+}

@@ -1,0 +1,134 @@
+//! What this module refuses, and how it says so.
+
+use huika_core::{Denied, Problem, ProblemKind, Refusal};
+use huika_db::DbError;
+
+huika_core::problems! {
+    /// Refusals and failures of staff.
+    pub enum StaffError {
+        /// The token is unknown, expired or revoked.
+        [401 "staff.session_invalid"]
+        SessionInvalid
+        en "The session has ended: log in again."
+        zh "会话已失效，请重新登录。";
+
+        /// The address or the password is wrong; which of them is not said.
+        [401 "staff.login_refused"]
+        LoginRefused
+        en "The e-mail address or the password is wrong: check both and try again."
+        zh "邮箱或密码错误，请核对后重试。";
+
+        /// A header of the signature is missing or has another form.
+        [401 "staff.signature_incomplete"]
+        SignatureIncomplete { header: &'static str }
+        en "A signed request needs the header {header} in the form that the API description gives."
+        zh "签名请求缺少请求头 {header} 或其格式不正确，请对照接口文档检查。";
+
+        /// The client is unknown or revoked, or the signature is not that of this request.
+        [401 "staff.signature_invalid"]
+        SignatureInvalid
+        en "The signature does not fit this request: check that the client is active, its secret, and the signed text."
+        zh "签名与请求不符，请检查客户端是否有效、密钥以及签名原文。";
+
+        /// The timestamp is too far from our clock.
+        [401 "staff.timestamp_refused"]
+        TimestampRefused { server_time: i64 }
+        en "The timestamp is too far off: our clock says {server_time}. Set yours and sign again."
+        zh "时间戳偏差过大：服务器时间为 {server_time}，请校准时钟后重新签名。";
+
+        /// The nonce came before.
+        [401 "staff.nonce_used"]
+        NonceUsed
+        en "This nonce was used before: make a new one for every request and sign again."
+        zh "该随机串已被使用，请为每个请求生成新的随机串并重新签名。";
+
+        /// Whether the nonce came before cannot be told at the moment.
+        [503 "staff.nonces_unavailable"]
+        NoncesUnavailable
+        en "Signed requests cannot be checked at the moment: sign again and retry in a second."
+        zh "暂时无法校验签名请求，请稍后重新签名并重试。";
+
+        /// The use case belongs to people, not programs.
+        [403 "staff.operator_needed"]
+        OperatorNeeded
+        en "Only an operator who is logged in can do this, not an API client."
+        zh "此操作仅限已登录的员工，API 客户端无法执行。";
+
+        /// No client has this id.
+        [404 "staff.api_client_unknown"]
+        ApiClientUnknown
+        en "There is no such API client: look it up in the list."
+        zh "该 API 客户端不存在，请在列表中查找。";
+
+        /// A permission of that name does not exist.
+        [422 "staff.permission_unknown"]
+        PermissionUnknown { name: String }
+        en "There is no permission {name}: choose from the list of permissions."
+        zh "权限 {name} 不存在，请从权限列表中选择。";
+
+        /// The address cannot belong to a mailbox.
+        [422 "staff.email_invalid"]
+        EmailInvalid
+        en "This is not an e-mail address: write it like name@example.com."
+        zh "邮箱地址不正确，格式如 name@example.com。";
+
+        /// The password is too easy to guess.
+        [422 "staff.password_unsuitable"]
+        PasswordUnsuitable { shortest: usize, longest: usize }
+        en "A password has {shortest} to {longest} characters: choose another one."
+        zh "密码长度应为 {shortest} 至 {longest} 个字符，请重新设置。";
+
+        /// A stored secret or hash cannot be read with the keys at hand.
+        [500 "staff.secret_unreadable"]
+        SecretUnreadable
+        en "A stored secret cannot be read: the operator of this server must restore its key file."
+        zh "无法读取已保存的密钥，请服务器管理员恢复密钥文件。";
+
+        /// The hashing of a password was broken off.
+        [500 "staff.hashing_failed"]
+        HashingFailed
+        en "The password could not be checked because of a failure on our side, which was logged: try again later."
+        zh "系统内部错误，无法校验密码，已记录，请稍后重试。";
+    }
+    from {
+        /// Too many failed log-ins.
+        Throttled(LoginThrottled),
+        /// A permission is missing.
+        Denied(Denied),
+        /// The database failed.
+        Db(DbError),
+    }
+}
+
+/// Too many failed log-ins for one address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("too many failed log-ins")]
+pub struct LoginThrottled {
+    /// When the next attempt is taken.
+    pub retry_after_seconds: u32,
+}
+
+impl LoginThrottled {
+    /// Every kind of problem that this type adds.
+    pub const KINDS: &'static [ProblemKind] = &[ProblemKind {
+        code: "staff.login_throttled",
+        status: 429,
+        en: "Too many failed log-ins with this address: try again in {retry_after_seconds} seconds.",
+        zh: "该邮箱登录失败次数过多，请在 {retry_after_seconds} 秒后重试。",
+    }];
+}
+
+impl Refusal for LoginThrottled {
+    fn problem(&self) -> Problem {
+        let kind = &Self::KINDS[0];
+        let seconds = self.retry_after_seconds.to_string();
+        let fill = |text: &str| text.replace("{retry_after_seconds}", &seconds);
+        Problem {
+            en: fill(kind.en),
+            zh: fill(kind.zh),
+            params: vec![("retry_after_seconds", seconds.clone())],
+            retry_after_seconds: Some(self.retry_after_seconds),
+            ..Problem::new(kind)
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The console's routes: sessions, oneself, API clients.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use huika_core::Timestamp;
+use huika_http::{ApiError, ApiResult, Body, Caller, Cursor, Page, PageQuery, PathId, Problems, Query};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::authenticator::bearer_token;
+use crate::{
+    ApiClient, ApiClientId, ApiClientState, LoggedIn, NewApiClient, Operator, OperatorId, Staff, StaffError,
+};
+
+/// Routes that need no credentials: logging in.
+pub fn public_router(staff: Staff) -> OpenApiRouter {
+    OpenApiRouter::default().routes(routes!(log_in)).with_state(staff)
+}
+
+/// Routes for those who are logged in or sign.
+pub fn router(staff: Staff) -> OpenApiRouter {
+    OpenApiRouter::default()
+        .routes(routes!(log_out))
+        .routes(routes!(who_am_i))
+        .routes(routes!(create_api_client, list_api_clients))
+        .routes(routes!(revoke_api_client))
+        .with_state(staff)
+}
+
+/// What an operator logs in with.
+#[derive(Deserialize, ToSchema, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct LogIn {
+    /// The operator's address, in any case.
+    #[garde(length(chars, min = 1, max = 254))]
+    #[schema(min_length = 1, max_length = 254, example = "owner@example.com")]
+    email: String,
+    /// The operator's password.
+    #[garde(length(chars, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    password: String,
+}
+
+/// A session that has begun.
+#[derive(Serialize, ToSchema)]
+struct SessionBody {
+    /// Send it as `Authorization: Bearer …`. It is shown this once.
+    #[schema(example = "hst_Zk3…")]
+    token: String,
+    /// When the session ends if it is not used.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// Who is logged in.
+    operator: OperatorBody,
+}
+
+/// An operator.
+#[derive(Serialize, ToSchema)]
+struct OperatorBody {
+    /// The id.
+    #[schema(value_type = String, example = "opr_01q9v7x2k0g00")]
+    id: OperatorId,
+    /// The address to log in with.
+    email: String,
+    /// The name that others see.
+    display_name: String,
+    /// Whether everything is permitted.
+    is_owner: bool,
+    /// When the operator was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// What is asked for a new API client.
+#[derive(Deserialize, ToSchema, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct CreateApiClient {
+    /// What people will call it.
+    #[garde(length(chars, min = 1, max = 100))]
+    #[schema(min_length = 1, max_length = 100, example = "Till of the shop in Jing'an")]
+    name: String,
+    /// The names of its permissions.
+    #[garde(length(max = 200), inner(length(chars, min = 1, max = 64)))]
+    #[schema(max_items = 200, example = json!(["orders.record"]))]
+    permissions: Vec<String>,
+}
+
+/// An API client.
+#[derive(Serialize, ToSchema)]
+struct ApiClientBody {
+    /// The id, sent as `Huika-Client`.
+    #[schema(value_type = String, example = "apc_01q9v7x2k0g00")]
+    id: ApiClientId,
+    /// What people call it.
+    name: String,
+    /// The names of its permissions.
+    permissions: Vec<String>,
+    /// Whether it may sign.
+    state: ApiClientStateBody,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it was revoked. Null while it is active.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    revoked_at: Option<Timestamp>,
+}
+
+/// Whether an API client may sign.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ApiClientStateBody {
+    /// It may.
+    Active,
+    /// Never again.
+    Revoked,
+}
+
+/// An API client that was just made, with its secret.
+#[derive(Serialize, ToSchema)]
+struct ApiClientCreatedBody {
+    /// The client.
+    client: ApiClientBody,
+    /// The key of its signatures. It is shown this once.
+    #[schema(example = "hsk_Q2x…")]
+    secret: String,
+}
+
+/// Log in
+///
+/// Begins a session of twelve hours, which use prolongs.
+#[utoipa::path(
+    post, path = "/api/admin/v1/sessions", tag = "staff", security(()), request_body = LogIn,
+    responses((status = 201, description = "The session has begun.", body = SessionBody), Problems)
+)]
+async fn log_in(
+    State(staff): State<Staff>,
+    Body(body): Body<LogIn>,
+) -> ApiResult<(StatusCode, Json<SessionBody>)> {
+    let LoggedIn {
+        token,
+        expires_at,
+        operator,
+    } = staff.log_in(&body.email, body.password).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(SessionBody {
+            token,
+            expires_at,
+            operator: operator.into(),
+        }),
+    ))
+}
+
+/// Log out
+///
+/// Ends the session that the request carries.
+#[utoipa::path(
+    delete, path = "/api/admin/v1/sessions/current", tag = "staff",
+    responses((status = 204, description = "The session has ended."), Problems)
+)]
+async fn log_out(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    headers: HeaderMap,
+) -> ApiResult<StatusCode> {
+    let token = bearer_token(&headers).ok_or(StaffError::OperatorNeeded)?;
+    staff.log_out(&actor, token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who am I
+///
+/// The operator who is logged in.
+#[utoipa::path(
+    get, path = "/api/admin/v1/operators/me", tag = "staff",
+    responses((status = 200, description = "The operator.", body = OperatorBody), Problems)
+)]
+async fn who_am_i(State(staff): State<Staff>, Caller(actor): Caller) -> ApiResult<Json<OperatorBody>> {
+    Ok(Json(staff.who_am_i(&actor).await?.into()))
+}
+
+/// Create an API client
+///
+/// Nobody grants permissions that they lack. Needs `staff.manage_api_clients`.
+#[utoipa::path(
+    post, path = "/api/admin/v1/api-clients", tag = "staff", request_body = CreateApiClient,
+    responses((status = 201, description = "The client and its secret.", body = ApiClientCreatedBody), Problems)
+)]
+async fn create_api_client(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    Body(body): Body<CreateApiClient>,
+) -> ApiResult<(StatusCode, Json<ApiClientCreatedBody>)> {
+    let CreateApiClient { name, permissions } = body;
+    let (client, secret) = staff
+        .create_api_client(&actor, NewApiClient { name, permissions })
+        .await?;
+    let created = ApiClientCreatedBody {
+        client: client.into(),
+        secret: secret.to_string(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// List API clients
+///
+/// Latest first, revoked ones too. Needs `staff.read_api_clients`.
+#[utoipa::path(
+    get, path = "/api/admin/v1/api-clients", tag = "staff", params(PageQuery),
+    responses((status = 200, description = "One page of clients.", body = Page<ApiClientBody>), Problems)
+)]
+async fn list_api_clients(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Json<Page<ApiClientBody>>> {
+    let after = page
+        .cursor
+        .map(|Cursor(at, id)| (Timestamp::from_millis(at), ApiClientId::from_i64(id)));
+    let rows = staff.list_api_clients(&actor, after, page.limit + 1).await?;
+    let cut = Page::cut(rows, page.limit, |last| {
+        Cursor(last.created_at.as_millis(), last.id.as_i64())
+    });
+    Ok(Json(cut.map(ApiClientBody::from)))
+}
+
+/// Revoke an API client
+///
+/// For ever; revoking it again changes nothing. Needs `staff.manage_api_clients`.
+#[utoipa::path(
+    delete, path = "/api/admin/v1/api-clients/{client_id}", tag = "staff",
+    params(("client_id" = String, Path, description = "The client.", example = "apc_01q9v7x2k0g00")),
+    responses((status = 204, description = "The client is revoked."), Problems)
+)]
+async fn revoke_api_client(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    PathId(client): PathId<ApiClientId>,
+) -> Result<StatusCode, ApiError> {
+    staff.revoke_api_client(&actor, client).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<Operator> for OperatorBody {
+    fn from(operator: Operator) -> Self {
+        let Operator {
+            id,
+            email,
+            display_name,
+            is_owner,
+            created_at,
+            ..
+        } = operator;
+        Self {
+            id,
+            email,
+            display_name,
+            is_owner,
+            created_at,
+        }
+    }
+}
+
+impl From<ApiClient> for ApiClientBody {
+    fn from(client: ApiClient) -> Self {
+        let ApiClient {
+            id,
+            name,
+            permissions,
+            state,
+            created_at,
+            revoked_at,
+        } = client;
+        let state = match state {
+            ApiClientState::Active => ApiClientStateBody::Active,
+            ApiClientState::Revoked => ApiClientStateBody::Revoked,
+        };
+        Self {
+            id,
+            name,
+            permissions,
+            state,
+            created_at,
+            revoked_at,
+        }
+    }
+}

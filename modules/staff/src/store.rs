@@ -1,0 +1,356 @@
+//! The only SQL of this module.
+
+use huika_core::Timestamp;
+use huika_db::{DbError, Executor, Param, Row, Tx, dialect::Insert, params};
+
+use crate::domain::{
+    api_client::{ApiClient, ApiClientId, ApiClientState},
+    login_window::MAX_FAILURES,
+    operator::{Operator, OperatorId, actor_of},
+    session::{Session, TokenHash},
+};
+
+const ACTIVE: i64 = 1;
+const REVOKED: i64 = 2;
+/// The one row of `staff_first_owner`.
+const FIRST_SEAT: i64 = 1;
+/// Rows that one statement removes at most.
+const DELETE_BATCH: i64 = 500;
+
+const OPERATOR_COLUMNS: &str = "operator_id, email, display_name, is_owner, state, created_at";
+const CLIENT_COLUMNS: &str = "client_id, name, permissions, state, created_at, revoked_at";
+
+pub(crate) async fn first_owner_exists(exec: &mut impl Executor) -> Result<bool, DbError> {
+    let row = exec
+        .fetch_optional(
+            "SELECT seat FROM staff_first_owner WHERE seat = ?",
+            params![FIRST_SEAT],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Takes the seat of the first owner; only one caller ever gets it.
+pub(crate) async fn first_owner_claim(tx: &mut Tx<'_>, operator: OperatorId) -> Result<bool, DbError> {
+    let mut seat = Insert::into_table("staff_first_owner", &["seat", "operator_id"]).skip_existing();
+    seat.push(params![FIRST_SEAT, operator]);
+    Ok(tx.insert(seat).await? == 1)
+}
+
+pub(crate) async fn operator_insert(
+    tx: &mut Tx<'_>,
+    operator: &Operator,
+    password_hash: &str,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "staff_operator",
+        &[
+            "operator_id",
+            "email",
+            "password_hash",
+            "display_name",
+            "is_owner",
+            "state",
+            "created_at",
+        ],
+    );
+    insert.push(params![
+        operator.id,
+        &operator.email,
+        password_hash,
+        &operator.display_name,
+        operator.is_owner,
+        ACTIVE,
+        operator.created_at,
+    ]);
+    tx.insert(insert).await.map(drop)
+}
+
+pub(crate) async fn operator_find(
+    exec: &mut impl Executor,
+    operator: OperatorId,
+) -> Result<Option<Operator>, DbError> {
+    let sql = format!("SELECT {OPERATOR_COLUMNS} FROM staff_operator WHERE operator_id = ?");
+    exec.fetch_optional(&sql, params![operator])
+        .await?
+        .as_ref()
+        .map(operator_from)
+        .transpose()
+}
+
+/// The operator of an address and the hash of the password.
+pub(crate) async fn operator_find_by_email(
+    exec: &mut impl Executor,
+    email: &str,
+) -> Result<Option<(Operator, String)>, DbError> {
+    let sql = format!("SELECT {OPERATOR_COLUMNS}, password_hash FROM staff_operator WHERE email = ?");
+    let row = exec.fetch_optional(&sql, params![email]).await?;
+    row.map(|row| Ok((operator_from(&row)?, row.get("password_hash")?)))
+        .transpose()
+}
+
+fn operator_from(row: &Row) -> Result<Operator, DbError> {
+    Ok(Operator {
+        id: row.get("operator_id")?,
+        email: row.get("email")?,
+        display_name: row.get("display_name")?,
+        is_owner: row.get("is_owner")?,
+        is_active: row.get::<i64>("state")? == ACTIVE,
+        created_at: row.get("created_at")?,
+    })
+}
+
+pub(crate) async fn session_insert(
+    tx: &mut Tx<'_>,
+    token_hash: TokenHash,
+    operator: OperatorId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "staff_session",
+        &[
+            "token_hash",
+            "operator_id",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+        ],
+    );
+    insert.push(params![
+        token_hash.to_hex(),
+        operator,
+        now,
+        expires_at,
+        None::<Timestamp>
+    ]);
+    tx.insert(insert).await.map(drop)
+}
+
+/// A session that is not revoked, of an operator who is not suspended.
+pub(crate) async fn session_find(
+    exec: &mut impl Executor,
+    token_hash: TokenHash,
+) -> Result<Option<Session>, DbError> {
+    let sql = "SELECT s.expires_at, o.operator_id, o.is_owner FROM staff_session s \
+               JOIN staff_operator o ON o.operator_id = s.operator_id \
+               WHERE s.token_hash = ? AND s.revoked_at IS NULL AND o.state = ?";
+    let row = exec
+        .fetch_optional(sql, params![token_hash.to_hex(), ACTIVE])
+        .await?;
+    row.map(|row| {
+        Ok(Session {
+            actor: actor_of(row.get("operator_id")?, row.get("is_owner")?),
+            expires_at: row.get("expires_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Moves the end of a session on, unless somebody else did or it was revoked meanwhile.
+pub(crate) async fn session_prolong(
+    tx: &mut Tx<'_>,
+    token_hash: TokenHash,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<u64, DbError> {
+    let sql = "UPDATE staff_session SET expires_at = ? WHERE token_hash = ? AND expires_at = ? AND revoked_at IS NULL";
+    tx.execute(sql, params![to, token_hash.to_hex(), from]).await
+}
+
+/// Revokes a session of an operator and tells whether it was not revoked before.
+pub(crate) async fn session_revoke(
+    tx: &mut Tx<'_>,
+    token_hash: TokenHash,
+    operator: OperatorId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE staff_session SET revoked_at = ? WHERE token_hash = ? AND operator_id = ? AND revoked_at IS NULL";
+    Ok(tx
+        .execute(sql, params![now, token_hash.to_hex(), operator])
+        .await?
+        == 1)
+}
+
+pub(crate) async fn session_delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> Result<u64, DbError> {
+    let sql = "SELECT token_hash FROM staff_session WHERE expires_at < ? ORDER BY expires_at LIMIT ?";
+    let ended = texts(
+        tx.fetch_all(sql, params![before, DELETE_BATCH]).await?,
+        "token_hash",
+    )?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    tx.execute(
+        "DELETE FROM staff_session WHERE token_hash IN (??)",
+        vec![Param::Texts(ended)],
+    )
+    .await
+}
+
+/// Counts an attempt if the window has room; otherwise tells when the window ends. Each step is a statement
+/// with a guard, so that of many attempts at once exactly as many pass as there is room for.
+pub(crate) async fn login_attempt_count(
+    tx: &mut Tx<'_>,
+    email_index: &str,
+    now: Timestamp,
+    window_ends_at: Timestamp,
+) -> Result<Option<Timestamp>, DbError> {
+    let within = "UPDATE staff_login_attempt SET failures = failures + 1 \
+                  WHERE email_index = ? AND window_ends_at > ? AND failures < ?";
+    if tx
+        .execute(within, params![email_index, now, MAX_FAILURES])
+        .await?
+        == 1
+    {
+        return Ok(None);
+    }
+    let anew = "UPDATE staff_login_attempt SET failures = 1, window_ends_at = ? \
+                WHERE email_index = ? AND window_ends_at <= ?";
+    if tx
+        .execute(anew, params![window_ends_at, email_index, now])
+        .await?
+        == 1
+    {
+        return Ok(None);
+    }
+    let mut first = Insert::into_table(
+        "staff_login_attempt",
+        &["email_index", "failures", "window_ends_at"],
+    )
+    .skip_existing();
+    first.push(params![email_index, 1_i64, window_ends_at]);
+    if tx.insert(first).await? == 1 {
+        return Ok(None);
+    }
+    let full = "SELECT window_ends_at FROM staff_login_attempt \
+                WHERE email_index = ? AND window_ends_at > ? AND failures >= ?";
+    let row = tx
+        .fetch_optional(full, params![email_index, now, MAX_FAILURES])
+        .await?;
+    // Somebody else made, cleared or filled the row between these statements: once more from the start.
+    let row = row.ok_or(DbError::Stale("staff_login_attempt"))?;
+    row.get("window_ends_at").map(Some)
+}
+
+pub(crate) async fn login_attempt_clear(tx: &mut Tx<'_>, email_index: &str) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM staff_login_attempt WHERE email_index = ?",
+        params![email_index],
+    )
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn login_attempt_delete_ended(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, DbError> {
+    let sql = "SELECT email_index FROM staff_login_attempt WHERE window_ends_at <= ? ORDER BY window_ends_at LIMIT ?";
+    let ended = texts(
+        tx.fetch_all(sql, params![now, DELETE_BATCH]).await?,
+        "email_index",
+    )?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    // The window may have begun anew since it was read.
+    let sql = "DELETE FROM staff_login_attempt WHERE window_ends_at <= ? AND email_index IN (??)";
+    tx.execute(sql, vec![Param::Int(Some(now.as_millis())), Param::Texts(ended)])
+        .await
+}
+
+pub(crate) async fn api_client_insert(
+    tx: &mut Tx<'_>,
+    client: &ApiClient,
+    sealed: &[u8],
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "staff_api_client",
+        &[
+            "client_id",
+            "name",
+            "secret_sealed",
+            "permissions",
+            "state",
+            "created_at",
+            "revoked_at",
+        ],
+    );
+    insert.push(params![
+        client.id,
+        &client.name,
+        sealed.to_vec(),
+        serde_json::Value::from(client.permissions.clone()).to_string(),
+        ACTIVE,
+        client.created_at,
+        client.revoked_at,
+    ]);
+    tx.insert(insert).await.map(drop)
+}
+
+/// The permissions and the sealed secret of a client that may sign.
+pub(crate) async fn api_client_find_active(
+    exec: &mut impl Executor,
+    client: ApiClientId,
+) -> Result<Option<(Vec<String>, Vec<u8>)>, DbError> {
+    let sql = "SELECT permissions, secret_sealed FROM staff_api_client WHERE client_id = ? AND state = ?";
+    let row = exec.fetch_optional(sql, params![client, ACTIVE]).await?;
+    row.map(|row| Ok((permissions_from(&row)?, row.get("secret_sealed")?)))
+        .transpose()
+}
+
+pub(crate) async fn api_client_list(
+    exec: &mut impl Executor,
+    after: Option<(Timestamp, ApiClientId)>,
+    limit: u32,
+) -> Result<Vec<ApiClient>, DbError> {
+    let (created_at, id) = after.unwrap_or((Timestamp::MAX, ApiClientId::from_i64(i64::MAX)));
+    let sql = format!(
+        "SELECT {CLIENT_COLUMNS} FROM staff_api_client \
+         WHERE created_at <= ? AND (created_at < ? OR client_id < ?) \
+         ORDER BY created_at DESC, client_id DESC LIMIT ?"
+    );
+    let rows = exec
+        .fetch_all(&sql, params![created_at, created_at, id, i64::from(limit)])
+        .await?;
+    rows.iter().map(api_client_from).collect()
+}
+
+pub(crate) async fn api_client_exists(
+    exec: &mut impl Executor,
+    client: ApiClientId,
+) -> Result<bool, DbError> {
+    let sql = "SELECT client_id FROM staff_api_client WHERE client_id = ?";
+    Ok(exec.fetch_optional(sql, params![client]).await?.is_some())
+}
+
+/// Revokes a client and tells whether it was active.
+pub(crate) async fn api_client_revoke(
+    tx: &mut Tx<'_>,
+    client: ApiClientId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE staff_api_client SET state = ?, revoked_at = ? WHERE client_id = ? AND state = ?";
+    Ok(tx.execute(sql, params![REVOKED, now, client, ACTIVE]).await? == 1)
+}
+
+fn api_client_from(row: &Row) -> Result<ApiClient, DbError> {
+    Ok(ApiClient {
+        id: row.get("client_id")?,
+        name: row.get("name")?,
+        permissions: permissions_from(row)?,
+        state: if row.get::<i64>("state")? == ACTIVE {
+            ApiClientState::Active
+        } else {
+            ApiClientState::Revoked
+        },
+        created_at: row.get("created_at")?,
+        revoked_at: row.get("revoked_at")?,
+    })
+}
+
+fn permissions_from(row: &Row) -> Result<Vec<String>, DbError> {
+    serde_json::from_str(&row.get::<String>("permissions")?).map_err(|_| DbError::corrupt("permissions"))
+}
+
+fn texts(rows: Vec<Row>, column: &str) -> Result<Vec<String>, DbError> {
+    rows.iter().map(|row| row.get(column)).collect()
+}

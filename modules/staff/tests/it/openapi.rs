@@ -1,0 +1,51 @@
+//! The routes as they are described.
+
+use huika_http::api_description;
+use huika_staff::http;
+use huika_testing::TestDb;
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::rig::Node;
+
+#[tokio::test]
+async fn every_route_declares_its_answers_and_only_logging_in_is_open() {
+    let cx = TestDb::sqlite().await;
+    let staff = Node::new(&cx).staff;
+    let api = OpenApiRouter::with_openapi(api_description("0.0.0"))
+        .merge(http::public_router(staff.clone()))
+        .merge(http::router(staff));
+    let api = serde_json::to_value(api.into_openapi()).unwrap();
+    let mut seen = Vec::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let good = operation["responses"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .find(|status| status.starts_with('2'))
+                .unwrap();
+            let open = operation["security"] == json!([{}]);
+            assert!(open || operation["security"] == Value::Null, "{path}");
+            assert_eq!(operation["tags"], json!(["staff"]), "{path}");
+            let problem =
+                &operation["responses"]["503"]["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(problem, "#/components/schemas/ProblemBody", "{path}");
+            seen.push(format!(
+                "{method} {path} {good}{}",
+                if open { " open" } else { "" }
+            ));
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "get /api/admin/v1/api-clients 200",
+            "post /api/admin/v1/api-clients 201",
+            "delete /api/admin/v1/api-clients/{client_id} 204",
+            "get /api/admin/v1/operators/me 200",
+            "post /api/admin/v1/sessions 201 open",
+            "delete /api/admin/v1/sessions/current 204",
+        ]
+    );
+}
