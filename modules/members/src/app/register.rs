@@ -1,0 +1,206 @@
+//! Registration. Idempotent by identity: whoever is known comes back as the same member.
+//!
+//! Names are claimed before members are created (scale.md rule 22). Of two transactions that want one name
+//! the second waits for the first, finds that it came too late, and runs again as a look-up. A name whose
+//! member cannot be seen yet, after a crash inside a commit over two shards, is waited for in the same way.
+
+use std::collections::HashMap;
+
+use huika_core::{Actor, MemberId, Timestamp};
+use huika_db::{DbError, Tx};
+
+use crate::{
+    CardNumber, Identity, MemberRegistered, MemberView, Members, MembersError, RegisterMember, Registered,
+    domain::{
+        identity::IdentityName,
+        member::MemberRecord,
+        personal::MemberKey,
+        registration::{Candidate, Known, PhoneStatus, Plan, plan},
+    },
+    permission, store,
+};
+
+/// The member that a registration ended with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The member as it is now.
+    pub member: MemberView,
+    /// Whether the member is new.
+    pub created: bool,
+}
+
+impl Members {
+    /// Registers a person, or finds the member that the person is already. What the command brings along
+    /// is joined: a known customer number gains the phone, a known phone the customer number.
+    ///
+    /// # Errors
+    /// [`MembersError::IdentityRequired`], [`MembersError::IdentityConflict`], [`MembersError::PhoneDiffers`],
+    /// [`MembersError::Erased`]. Nothing was changed then.
+    pub async fn register(
+        &self,
+        actor: &Actor,
+        command: RegisterMember,
+    ) -> Result<Registration, MembersError> {
+        actor.authorize(&permission::REGISTER)?;
+        let command = &command;
+        self.db
+            .run_tx("members.register", |tx| {
+                Box::pin(async move {
+                    let mut outcomes = self.register_many_in_tx(tx, vec![command.clone()]).await?;
+                    let registered = outcomes.pop().unwrap_or(Err(MembersError::NotFound))?;
+                    let member = store::member_find(tx, registered.member_id)
+                        .await?
+                        .ok_or(DbError::Stale("members_member"))?
+                        .view(&self.keyring)?;
+                    Ok(Registration {
+                        member,
+                        created: registered.created,
+                    })
+                })
+            })
+            .await
+    }
+
+    /// Registers many people with a few statements, for imports; the caller has authorized its actor. There
+    /// is one outcome for each command, in order, and a refused command refuses itself alone.
+    ///
+    /// # Errors
+    /// When the database fails or somebody else claims one of the names at the same time; the error then
+    /// makes the caller's transaction run again.
+    pub async fn register_many_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<RegisterMember>,
+    ) -> Result<Vec<Result<Registered, MembersError>>, MembersError> {
+        let now = self.db.clock().now();
+        let candidates: Vec<Candidate> = commands
+            .into_iter()
+            .map(|command| self.candidate(command))
+            .collect();
+        let names: Vec<IdentityName> = candidates.iter().flat_map(Candidate::names).cloned().collect();
+        let owners = store::identity_owners(tx, &names).await?;
+        let joining: Vec<MemberId> = candidates
+            .iter()
+            .filter_map(|candidate| candidate.may_join(&owners))
+            .collect();
+        let records = self.existing_members(tx, &joining).await?;
+        let phones = records
+            .iter()
+            .map(|(id, record)| (*id, record.phone_status()))
+            .collect();
+
+        let mut plan = plan(candidates, Known { owners, phones }, || self.ids.next());
+        let cards = self.draw_cards(&mut plan);
+        store::identity_insert(tx, std::mem::take(&mut plan.claims), now).await?;
+        self.insert_created(tx, &plan, &cards, now).await?;
+        self.store_joined(tx, &plan, &records, now).await?;
+        Ok(plan.outcomes)
+    }
+
+    fn candidate(&self, command: RegisterMember) -> Candidate {
+        let phone = command
+            .phone
+            .clone()
+            .map(|phone| Identity::Phone(phone).name(&self.keyring));
+        let external = command
+            .external
+            .clone()
+            .map(|external| Identity::External(external).name(&self.keyring));
+        Candidate {
+            command,
+            phone,
+            external,
+        }
+    }
+
+    async fn existing_members(
+        &self,
+        tx: &mut Tx<'_>,
+        ids: &[MemberId],
+    ) -> Result<HashMap<MemberId, MemberRecord>, MembersError> {
+        let records: HashMap<MemberId, MemberRecord> = store::member_list(tx, ids)
+            .await?
+            .into_iter()
+            .map(|record| (record.id, record))
+            .collect();
+        match ids.iter().find(|id| !records.contains_key(id)) {
+            Some(_) => Err(DbError::Stale("members_member").into()),
+            None => Ok(records),
+        }
+    }
+
+    /// Draws a card number for each new member and claims it. One that is taken makes the transaction run
+    /// again, with other numbers.
+    fn draw_cards(&self, plan: &mut Plan) -> Vec<CardNumber> {
+        let cards: Vec<CardNumber> = plan
+            .created
+            .iter()
+            .map(|_| CardNumber::draw(self.db.rng()))
+            .collect();
+        for ((member_id, _), card) in plan.created.iter().zip(&cards) {
+            plan.claims
+                .push((Identity::Card(card.clone()).name(&self.keyring), *member_id));
+        }
+        cards
+    }
+
+    async fn insert_created(
+        &self,
+        tx: &mut Tx<'_>,
+        plan: &Plan,
+        cards: &[CardNumber],
+        now: Timestamp,
+    ) -> Result<(), MembersError> {
+        let rng = self.db.rng();
+        let mut rows = Vec::with_capacity(cards.len());
+        for ((member_id, command), card) in plan.created.iter().zip(cards) {
+            let (key, wrapped_key) = MemberKey::generate(&self.keyring, rng, *member_id);
+            rows.push(store::MemberRow {
+                id: *member_id,
+                card_number: card.as_str(),
+                phone_sealed: command.phone.as_ref().map(|phone| key.seal_phone(rng, phone)),
+                nickname_sealed: command
+                    .nickname
+                    .as_ref()
+                    .map(|nickname| key.seal_nickname(rng, nickname)),
+                channel: command.channel.as_str(),
+                store_code: command.store_code.as_ref().map(|code| code.as_str()),
+                wrapped_key,
+            });
+        }
+        store::member_insert(tx, rows, now).await?;
+        let created = plan.created.iter().zip(cards);
+        let events: Vec<MemberRegistered> = created
+            .map(|((member_id, command), card)| MemberRegistered::new(*member_id, card, command, now))
+            .collect();
+        tx.record_events(&self.ids, &events).await?;
+        Ok(())
+    }
+
+    async fn store_joined(
+        &self,
+        tx: &mut Tx<'_>,
+        plan: &Plan,
+        records: &HashMap<MemberId, MemberRecord>,
+        now: Timestamp,
+    ) -> Result<(), MembersError> {
+        let mut phones = Vec::with_capacity(plan.joined.len());
+        for (member_id, phone) in &plan.joined {
+            let record = records.get(member_id).ok_or(MembersError::NotFound)?;
+            let key = record.key(&self.keyring)?.ok_or(MembersError::Erased)?;
+            phones.push((*member_id, record.version, key.seal_phone(self.db.rng(), phone)));
+        }
+        store::member_update_phone(tx, phones, now).await?;
+        Ok(())
+    }
+}
+
+impl MemberRecord {
+    fn phone_status(&self) -> PhoneStatus {
+        match (&self.wrapped_key, &self.phone_sealed) {
+            (None, _) => PhoneStatus::Erased,
+            (Some(_), None) => PhoneStatus::Unknown,
+            (Some(_), Some(_)) => PhoneStatus::Known,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Freezing, blacklisting, closing and restoring a member.
+
+use std::str::FromStr;
+
+use huika_core::{Actor, MemberId};
+use huika_db::audit::{AuditEntry, record_audit_in_tx};
+
+use crate::{MemberState, MemberView, Members, MembersError, domain::phone::mask_phones, permission, store};
+
+/// Why an operator decided something: 1 to 200 characters. Phone numbers in it are masked, because the
+/// audit log outlives the member's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(String);
+
+impl Reason {
+    /// The longest reason.
+    pub const MAX_CHARS: usize = 200;
+}
+
+impl FromStr for Reason {
+    type Err = MembersError;
+
+    fn from_str(text: &str) -> Result<Self, MembersError> {
+        let text = text.trim();
+        let fits = (1..=Self::MAX_CHARS).contains(&text.chars().count());
+        if fits {
+            Ok(Self(mask_phones(text)))
+        } else {
+            Err(MembersError::ReasonInvalid)
+        }
+    }
+}
+
+impl Members {
+    /// Changes how a member stands with the shop. A state that holds already is left as it is, without an
+    /// audit entry.
+    ///
+    /// # Errors
+    /// [`MembersError::NotFound`].
+    pub async fn set_state(
+        &self,
+        actor: &Actor,
+        id: MemberId,
+        state: MemberState,
+        reason: &Reason,
+    ) -> Result<MemberView, MembersError> {
+        actor.authorize(&permission::SET_STATE)?;
+        let now = self.db.clock().now();
+        self.db
+            .run_tx("members.set_state", |tx| {
+                Box::pin(async move {
+                    let mut member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    if member.state != state {
+                        store::member_update_state(tx, &member, state, now).await?;
+                        let entry = AuditEntry {
+                            actor,
+                            action: permission::SET_STATE.name,
+                            subject: id.to_string(),
+                            detail: serde_json::json!({
+                                "from": member.state.name(), "to": state.name(), "reason": reason.0,
+                            }),
+                        };
+                        record_audit_in_tx(tx, &self.ids, entry).await?;
+                        member.state = state;
+                    }
+                    member.view(&self.keyring)
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,9 @@
+//! The rules of membership: pure, synchronous, without a clock.
+
+pub(crate) mod card;
+pub(crate) mod identity;
+pub(crate) mod member;
+pub(crate) mod personal;
+pub(crate) mod phone;
+pub(crate) mod registration;
+pub(crate) mod state;

@@ -1,0 +1,88 @@
+//! Personal data under the member's own key (S1-81). Whoever destroys the key erases the member.
+
+use huika_core::{DataKey, Keyring, MemberId, Rng};
+
+use super::member::Nickname;
+use crate::{MembersError, PhoneNumber};
+
+/// The key of one member's personal data. The member's id is bound to the key and to every value, so that
+/// neither can be moved to another row, nor a value to another column.
+pub(crate) struct MemberKey {
+    member_id: MemberId,
+    key: DataKey,
+}
+
+impl MemberKey {
+    /// Makes a key: the key itself and its wrapped form, which is what is stored.
+    pub(crate) fn generate(keyring: &Keyring, rng: &Rng, member_id: MemberId) -> (Self, Vec<u8>) {
+        let (key, wrapped) = keyring.new_data_key(rng, &key_context(member_id));
+        (Self { member_id, key }, wrapped)
+    }
+
+    /// Unwraps a stored key.
+    pub(crate) fn open(keyring: &Keyring, member_id: MemberId, wrapped: &[u8]) -> Result<Self, MembersError> {
+        let key = keyring
+            .open_data_key(&key_context(member_id), wrapped)
+            .map_err(|_| MembersError::KeysMissing)?;
+        Ok(Self { member_id, key })
+    }
+
+    pub(crate) fn seal_phone(&self, rng: &Rng, phone: &PhoneNumber) -> Vec<u8> {
+        self.key
+            .seal(rng, &self.context("phone"), phone.reveal().as_bytes())
+    }
+
+    pub(crate) fn open_phone(&self, sealed: &[u8]) -> Result<PhoneNumber, MembersError> {
+        self.open_text("phone", sealed)?.parse()
+    }
+
+    pub(crate) fn seal_nickname(&self, rng: &Rng, nickname: &Nickname) -> Vec<u8> {
+        self.key
+            .seal(rng, &self.context("nickname"), nickname.as_str().as_bytes())
+    }
+
+    pub(crate) fn open_nickname(&self, sealed: &[u8]) -> Result<Nickname, MembersError> {
+        self.open_text("nickname", sealed)?.parse()
+    }
+
+    fn open_text(&self, column: &str, sealed: &[u8]) -> Result<String, MembersError> {
+        let opened = self
+            .key
+            .open(&self.context(column), sealed)
+            .map_err(|_| MembersError::KeysMissing)?;
+        String::from_utf8(opened.to_vec()).map_err(|_| MembersError::KeysMissing)
+    }
+
+    fn context(&self, column: &str) -> String {
+        format!("members_member/{column}/{}", self.member_id)
+    }
+}
+
+fn key_context(member_id: MemberId) -> String {
+    format!("members_key/{member_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_open_for_their_own_member_and_column_alone() {
+        let rng = Rng::seeded(3);
+        let keyring = Keyring::parse(&Keyring::generate(&rng)).unwrap();
+        let (anna, ben) = (MemberId::from_i64(1), MemberId::from_i64(2));
+        let (key, wrapped) = MemberKey::generate(&keyring, &rng, anna);
+        let phone: PhoneNumber = "13800138000".parse().unwrap();
+        let sealed = key.seal_phone(&rng, &phone);
+
+        let opened = MemberKey::open(&keyring, anna, &wrapped).unwrap();
+        assert_eq!(opened.open_phone(&sealed).unwrap(), phone);
+        assert!(opened.open_nickname(&sealed).is_err());
+        assert!(MemberKey::open(&keyring, ben, &wrapped).is_err());
+        let other_keyring = Keyring::parse(&Keyring::generate(&rng)).unwrap();
+        assert!(matches!(
+            MemberKey::open(&other_keyring, anna, &wrapped),
+            Err(MembersError::KeysMissing)
+        ));
+    }
+}

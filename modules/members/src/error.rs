@@ -1,0 +1,106 @@
+//! What members refuse, and what to do then.
+
+use huika_core::Denied;
+use huika_db::DbError;
+
+use crate::{MemberAction, MemberState};
+
+huika_core::problems! {
+    /// An error of the members module.
+    pub enum MembersError {
+        /// No member has this id, card or identity.
+        [404 "members.not_found"]
+        NotFound
+        en "There is no such member: check the number, or register the person first."
+        zh "未找到该会员：请核对号码，或先为其注册。";
+
+        /// The text is no phone number.
+        [422 "members.phone_invalid"]
+        PhoneInvalid
+        en "This is not a mobile number: give 11 digits, or a number abroad with its country code, such as +852 9123 4567."
+        zh "手机号格式不正确：请填写11位手机号，境外号码请带国家或地区代码，例如 +852 9123 4567。";
+
+        /// The text is no card number.
+        [422 "members.card_number_invalid"]
+        CardNumberInvalid
+        en "This is not a card number: it has 16 digits and begins with 88. Check for a slip of the finger."
+        zh "会员卡号不正确：应为以88开头的16位数字，请检查是否输错。";
+
+        /// The text is no customer number of another system.
+        [422 "members.external_invalid"]
+        ExternalInvalid
+        en "A customer number of another system has 1 to 64 letters, digits or signs, without spaces."
+        zh "外部客户编号应为1至64位字母、数字或符号，不含空格。";
+
+        /// The text is no code of a channel, a store or a source.
+        [422 "members.code_invalid"]
+        CodeInvalid
+        en "A code of a channel, a store or a source has 1 to 32 letters, digits, dots, dashes or underscores."
+        zh "渠道、门店或来源代码应为1至32位字母、数字、点、短横线或下划线。";
+
+        /// The text is no nickname.
+        [422 "members.nickname_invalid"]
+        NicknameInvalid
+        en "A nickname has 1 to 50 characters on one line."
+        zh "昵称应为1至50个字符，且不能换行。";
+
+        /// The reason of a decision is missing or too long.
+        [422 "members.reason_invalid"]
+        ReasonInvalid
+        en "Say why, in 1 to 200 characters: the reason is kept in the audit log."
+        zh "请填写原因（1至200个字符），原因将记入审计日志。";
+
+        /// Nothing says who the person is.
+        [422 "members.identity_required"]
+        IdentityRequired
+        en "Give a phone number or a customer number of another system: a member is found by one of them."
+        zh "请提供手机号或外部客户编号，以便识别会员。";
+
+        /// The phone belongs to one member and the customer number to another.
+        [409 "members.identity_conflict"]
+        IdentityConflict
+        en "The phone and the customer number belong to two different members: check both, or merge the two members."
+        zh "手机号与外部客户编号分属两位会员：请核对，或合并这两位会员。";
+
+        /// The customer number belongs to a member with another phone.
+        [409 "members.phone_differs"]
+        PhoneDiffers
+        en "The customer number belongs to a member with another phone: check the number, or change that member's phone."
+        zh "该外部客户编号对应的会员已绑定其他手机号：请核对，或为该会员更换手机号。";
+
+        /// The member's state does not allow this.
+        [409 "members.state_blocks"]
+        StateBlocks {
+            /// How the member stands.
+            state: MemberState,
+            /// What was asked for.
+            action: MemberAction,
+        }
+        en "The member is {state} and cannot {action}: an operator with the right to change states can lift this."
+        zh "该会员{state:#}，不能{action:#}：如需恢复，请由有权限的员工变更会员状态。";
+
+        /// The member's phone is not known.
+        [404 "members.phone_unknown"]
+        PhoneUnknown
+        en "This member has no phone number: ask for it and register it."
+        zh "该会员未登记手机号，请向会员询问并登记。";
+
+        /// The member's personal data was destroyed.
+        [409 "members.erased"]
+        Erased
+        en "The personal data of this member was erased and cannot be brought back: register the person anew."
+        zh "该会员的个人信息已删除且无法恢复：如需继续服务，请重新注册。";
+
+        /// The key file does not hold the key that the data was written with, or the data was altered.
+        [500 "members.keys_missing"]
+        KeysMissing
+        en "Personal data cannot be opened with the key file at hand: restore the key file that it was written with."
+        zh "现有密钥文件无法解密个人信息：请恢复写入时所用的密钥文件。";
+    }
+    from {
+        /// The actor lacks a permission.
+        Denied(Denied),
+        /// The database failed.
+        Db(DbError),
+    }
+}

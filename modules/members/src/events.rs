@@ -1,0 +1,53 @@
+//! What this module tells the others, after the fact. No event holds personal data.
+
+use huika_core::{MemberId, Timestamp};
+use huika_db::outbox::Event;
+use serde::{Deserialize, Serialize};
+
+use crate::{CardNumber, RegisterMember};
+
+/// A person became a member. Consumers: grants for new members, analysis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRegistered {
+    /// The new member.
+    pub member_id: MemberId,
+    /// The number of the card.
+    pub card_number: String,
+    /// Where the person registered.
+    pub channel: String,
+    /// The store, where it took place in one.
+    pub store_code: Option<String>,
+    /// Whether a phone came along.
+    pub has_phone: bool,
+    /// The system whose customer number came along.
+    pub external_issuer: Option<String>,
+    /// When.
+    pub registered_at: Timestamp,
+}
+
+impl MemberRegistered {
+    pub(crate) fn new(
+        member_id: MemberId,
+        card_number: &CardNumber,
+        command: &RegisterMember,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            member_id,
+            card_number: card_number.to_string(),
+            channel: command.channel.to_string(),
+            store_code: command.store_code.as_ref().map(ToString::to_string),
+            has_phone: command.phone.is_some(),
+            external_issuer: command
+                .external
+                .as_ref()
+                .map(|external| external.issuer().to_string()),
+            registered_at: now,
+        }
+    }
+}
+
+impl Event for MemberRegistered {
+    const TOPIC: &'static str = "members.member_registered";
+    const VERSION: u32 = 1;
+}

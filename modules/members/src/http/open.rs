@@ -1,0 +1,328 @@
+//! The open API: tills, shops and other systems, and operators alike.
+
+use axum::{Json, extract::State, http::StatusCode};
+use garde::Validate;
+use huika_core::{MemberId, Timestamp};
+use huika_http::{ApiError, ApiResult, Body, Caller, InvalidInput, PathId, Problems, field_error};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Code, ExternalIdentity, Identity, MemberState, MemberView, Members, MembersError, Nickname, Reason,
+    RegisterMember,
+};
+
+/// Longest texts of phones and card numbers as people write them, separators included.
+const MAX_WRITTEN_CHARS: usize = 40;
+
+/// A person who wants to be a member. At least one of `phone` and `external` is needed.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegisterMemberBody {
+    /// A mobile number: 11 digits of the mainland, others with their country code.
+    #[garde(length(chars, min = 1, max = MAX_WRITTEN_CHARS))]
+    #[schema(min_length = 1, max_length = 40, example = "13800138000")]
+    phone: Option<String>,
+    /// The person's number in another system.
+    #[garde(dive)]
+    external: Option<ExternalIdentityBody>,
+    /// What the person wants to be called. Ignored for somebody who is a member already.
+    #[garde(length(chars, min = 1, max = Nickname::MAX_CHARS))]
+    #[schema(min_length = 1, max_length = 50, example = "小明")]
+    nickname: Option<String>,
+    /// Where the person registers. Kept for life.
+    #[garde(custom(is_code))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos"
+    )]
+    channel: String,
+    /// The store, if the person registers in one.
+    #[garde(inner(custom(is_code)))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "SH-001"
+    )]
+    store_code: Option<String>,
+}
+
+/// The number of a person in another system.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExternalIdentityBody {
+    /// The code of the system.
+    #[garde(custom(is_code))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "online-retail"
+    )]
+    issuer: String,
+    /// The number there.
+    #[garde(length(chars, min = 1, max = ExternalIdentity::MAX_SUBJECT_CHARS))]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "17850")]
+    subject: String,
+}
+
+/// What a member is looked up by: exactly one of these.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"phone": "13800138000"}))]
+pub(super) struct MemberLookupBody {
+    /// The phone, in any way of writing it.
+    #[garde(length(chars, min = 1, max = MAX_WRITTEN_CHARS))]
+    #[schema(min_length = 1, max_length = 40)]
+    phone: Option<String>,
+    /// The number of the card.
+    #[garde(length(chars, min = 1, max = MAX_WRITTEN_CHARS))]
+    #[schema(min_length = 1, max_length = 40)]
+    card_number: Option<String>,
+    /// The number in another system.
+    #[garde(dive)]
+    external: Option<ExternalIdentityBody>,
+}
+
+/// How a member stands with the shop.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MemberStateBody {
+    /// Everything works.
+    Normal,
+    /// Something is being looked into: the member earns and cannot spend.
+    Frozen,
+    /// The shop has ended the relation.
+    Blacklisted,
+    /// The member has left.
+    Closed,
+}
+
+/// A decision about how a member stands.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetMemberStateBody {
+    /// The state from now on.
+    #[garde(skip)]
+    state: MemberStateBody,
+    /// Why. Kept in the audit log, phone numbers masked.
+    #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
+    #[schema(min_length = 1, max_length = 200, example = "Chargeback under investigation")]
+    reason: String,
+}
+
+/// A member, the phone masked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberBody {
+    /// The member.
+    #[schema(value_type = String, example = "mbr_2p3rvd1w6k8fz")]
+    id: MemberId,
+    /// The number of the card.
+    #[schema(example = "8800000000000013")]
+    card_number: String,
+    /// How the member stands with the shop.
+    state: MemberStateBody,
+    /// The phone with its middle hidden. Null where it is not known or was erased.
+    #[schema(required, example = "138****8000")]
+    phone_masked: Option<String>,
+    /// What the member wants to be called. Null where it is not known or was erased.
+    #[schema(required, example = "小明")]
+    nickname: Option<String>,
+    /// Where the member registered.
+    #[schema(example = "pos")]
+    channel: String,
+    /// The store of the registration. Null where it took place in no store.
+    #[schema(required, example = "SH-001")]
+    store_code: Option<String>,
+    /// When the member registered.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-21T02:00:00.000Z")]
+    registered_at: Timestamp,
+}
+
+/// A phone in clear.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberPhoneBody {
+    /// The number in its international form.
+    #[schema(example = "+8613800138000")]
+    phone: String,
+}
+
+/// Registers a person, or finds the member that the person is already.
+///
+/// Idempotent by identity: the same phone or number leads to the same member. A member who is known by one of
+/// two identities gains the other. Needs the permission `members.register`.
+#[utoipa::path(post, path = "/api/open/v1/members", tag = "members", request_body = RegisterMemberBody,
+    responses(
+        (status = 201, body = MemberBody, description = "The person is a member now."),
+        (status = 200, body = MemberBody, description = "The person was a member already."),
+        Problems,
+    ))]
+pub(super) async fn register_member(
+    State(members): State<Members>,
+    Caller(actor): Caller,
+    Body(body): Body<RegisterMemberBody>,
+) -> ApiResult<(StatusCode, Json<MemberBody>)> {
+    let registration = members.register(&actor, body.try_into()?).await?;
+    let status = if registration.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(registration.member.into())))
+}
+
+/// Finds a member by phone, card number or number in another system.
+///
+/// A POST, because a phone must not stand in an address, which ends up in logs. Changes nothing. Needs the
+/// permission `members.read`.
+#[utoipa::path(post, path = "/api/open/v1/members/lookup", tag = "members", request_body = MemberLookupBody,
+    responses((status = 200, body = MemberBody, description = "The member."), Problems))]
+pub(super) async fn look_up_member(
+    State(members): State<Members>,
+    Caller(actor): Caller,
+    Body(body): Body<MemberLookupBody>,
+) -> ApiResult<Json<MemberBody>> {
+    let identity = body.try_into()?;
+    Ok(Json(members.find_by_identity(&actor, &identity).await?.into()))
+}
+
+/// Shows a member.
+///
+/// Needs the permission `members.read`.
+#[utoipa::path(get, path = "/api/open/v1/members/{member_id}", tag = "members",
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
+    responses((status = 200, body = MemberBody, description = "The member."), Problems))]
+pub(super) async fn show_member(
+    State(members): State<Members>,
+    Caller(actor): Caller,
+    PathId(member_id): PathId<MemberId>,
+) -> ApiResult<Json<MemberBody>> {
+    Ok(Json(members.find(&actor, member_id).await?.into()))
+}
+
+/// Reveals a member's phone.
+///
+/// Each time is recorded in the audit log. Needs the permission `members.reveal`.
+#[utoipa::path(get, path = "/api/open/v1/members/{member_id}/phone", tag = "members",
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
+    responses((status = 200, body = MemberPhoneBody, description = "The phone in clear."), Problems))]
+pub(super) async fn reveal_member_phone(
+    State(members): State<Members>,
+    Caller(actor): Caller,
+    PathId(member_id): PathId<MemberId>,
+) -> ApiResult<Json<MemberPhoneBody>> {
+    let phone = members.reveal_phone(&actor, member_id).await?;
+    Ok(Json(MemberPhoneBody {
+        phone: phone.reveal().to_owned(),
+    }))
+}
+
+/// Freezes, blacklists, closes or restores a member.
+///
+/// Recorded in the audit log with its reason; a state that holds already is left as it is. Needs the permission
+/// `members.set_state`.
+#[utoipa::path(put, path = "/api/open/v1/members/{member_id}/state", tag = "members",
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
+    request_body = SetMemberStateBody,
+    responses((status = 200, body = MemberBody, description = "The member in the new state."), Problems))]
+pub(super) async fn set_member_state(
+    State(members): State<Members>,
+    Caller(actor): Caller,
+    PathId(member_id): PathId<MemberId>,
+    Body(body): Body<SetMemberStateBody>,
+) -> ApiResult<Json<MemberBody>> {
+    let reason = body.reason.parse()?;
+    Ok(Json(
+        members
+            .set_state(&actor, member_id, body.state.into(), &reason)
+            .await?
+            .into(),
+    ))
+}
+
+fn is_code(text: &str, _: &()) -> garde::Result {
+    let refusal = field_error(
+        "has 1 to 32 letters, digits, dots, dashes or underscores",
+        "应为 1 至 32 位字母、数字、点、短横线或下划线",
+    );
+    text.parse::<Code>().map(drop).map_err(|_| refusal)
+}
+
+impl TryFrom<RegisterMemberBody> for RegisterMember {
+    type Error = MembersError;
+
+    fn try_from(body: RegisterMemberBody) -> Result<Self, MembersError> {
+        Ok(Self {
+            phone: body.phone.map(|phone| phone.parse()).transpose()?,
+            external: body.external.map(ExternalIdentity::try_from).transpose()?,
+            nickname: body.nickname.map(|nickname| nickname.parse()).transpose()?,
+            channel: body.channel.parse()?,
+            store_code: body.store_code.map(|code| code.parse()).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<ExternalIdentityBody> for ExternalIdentity {
+    type Error = MembersError;
+
+    fn try_from(body: ExternalIdentityBody) -> Result<Self, MembersError> {
+        Self::try_new(&body.issuer, &body.subject)
+    }
+}
+
+impl TryFrom<MemberLookupBody> for Identity {
+    type Error = ApiError;
+
+    fn try_from(body: MemberLookupBody) -> Result<Self, ApiError> {
+        Ok(match (body.phone, body.card_number, body.external) {
+            (Some(phone), None, None) => Self::Phone(phone.parse()?),
+            (None, Some(number), None) => Self::Card(number.parse()?),
+            (None, None, Some(external)) => Self::External(external.try_into()?),
+            _ => {
+                let en = "takes exactly one of phone, card_number and external";
+                let zh = "phone、card_number、external 须且只能填写一项";
+                return Err(InvalidInput::field("body", en, zh).into());
+            }
+        })
+    }
+}
+
+impl From<MemberStateBody> for MemberState {
+    fn from(state: MemberStateBody) -> Self {
+        match state {
+            MemberStateBody::Normal => Self::Normal,
+            MemberStateBody::Frozen => Self::Frozen,
+            MemberStateBody::Blacklisted => Self::Blacklisted,
+            MemberStateBody::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<MemberState> for MemberStateBody {
+    fn from(state: MemberState) -> Self {
+        match state {
+            MemberState::Normal => Self::Normal,
+            MemberState::Frozen => Self::Frozen,
+            MemberState::Blacklisted => Self::Blacklisted,
+            MemberState::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<MemberView> for MemberBody {
+    fn from(member: MemberView) -> Self {
+        Self {
+            id: member.id,
+            card_number: member.card_number.to_string(),
+            state: member.state.into(),
+            phone_masked: member.phone_masked,
+            nickname: member.nickname.map(|nickname| nickname.as_str().to_owned()),
+            channel: member.channel.to_string(),
+            store_code: member.store_code.map(|code| code.to_string()),
+            registered_at: member.registered_at,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The module on every engine.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod http;
+mod lookups;
+mod personal_data;
+mod registration;
+mod shop;
+mod states;
