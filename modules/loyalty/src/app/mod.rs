@@ -1,0 +1,14 @@
+//! The use cases of loyalty, one per file.
+
+mod points;
+mod program;
+mod settle;
+mod views;
+
+pub(crate) use points::{CommandLanes, start_lanes};
+pub use points::{LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome};
+pub(crate) use program::ProgramCache;
+pub use program::ProgramVersion;
+pub(crate) use settle::Membership;
+pub use settle::{PurchaseToSettle, RefundToSettle, Settled, Settling, TierChange, UnlinkedRefundToSettle};
+pub use views::{Standing, StatementView, TierProgress};

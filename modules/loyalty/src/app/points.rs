@@ -1,0 +1,287 @@
+//! Points given, spent, held and returned directly, by a till or a connected system. Commands of many
+//! callers share transactions.
+
+use std::sync::Arc;
+
+use huika_core::{Actor, IdempotencyKey, MemberId, Timestamp};
+use huika_db::{Batcher, Db, Engine, Tx};
+use huika_ledger::{
+    Asset, Availability, Command, CounterAccount, HoldId, InputHash, Ledger, LedgerError, Need, Operation, Outcome,
+    PostingId,
+};
+use huika_members::{MemberAction, Members, MembersError};
+use serde::Serialize;
+
+use super::settle::{encode, lapsed_lots};
+use crate::{EARN, Loyalty, LoyaltyError, REDEEM, Rules, Trace};
+
+/// Most commands of one bulk request.
+pub(crate) const BULK_LIMIT: usize = 500;
+
+/// How commands of many callers are put together.
+#[derive(Debug, Clone)]
+pub struct LoyaltyOptions {
+    /// Transactions that run side by side. SQLite has one writer and gets one lane.
+    pub lanes: usize,
+    /// Most commands of one transaction.
+    pub max_batch: usize,
+}
+
+impl Default for LoyaltyOptions {
+    fn default() -> Self {
+        Self { lanes: 2, max_batch: 256 }
+    }
+}
+
+/// What can be done with points directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointsOperation {
+    /// Grant points under the programme's dates.
+    Earn {
+        /// How many.
+        points: i64,
+        /// Why, in the words of whoever grants.
+        reason: String,
+    },
+    /// Spend points.
+    Redeem {
+        /// How many.
+        points: i64,
+        /// On what.
+        reason: String,
+    },
+    /// Set points aside.
+    Hold {
+        /// How many.
+        points: i64,
+        /// After how long they return by themselves.
+        ttl_seconds: i64,
+    },
+    /// Spend from a hold; the rest returns.
+    PostHold {
+        /// Which.
+        hold_id: HoldId,
+        /// How many.
+        points: i64,
+        /// On what.
+        reason: String,
+    },
+    /// Return a hold.
+    VoidHold {
+        /// Which.
+        hold_id: HoldId,
+    },
+    /// Put back points that a posting spent, into their own lots.
+    ReturnPoints {
+        /// The posting that spent them.
+        source: PostingId,
+        /// How many.
+        points: i64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A command on one member's points.
+#[derive(Debug, Clone)]
+pub struct PointsCommand {
+    /// Whose.
+    pub member_id: MemberId,
+    /// Made by the caller.
+    pub key: IdempotencyKey,
+    /// What to do.
+    pub operation: PointsOperation,
+}
+
+/// The answer to a points command.
+#[derive(Debug, Clone)]
+pub struct PointsOutcome {
+    /// Whose.
+    pub member_id: MemberId,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// A command on its way to a batch.
+pub(crate) struct Waiting {
+    action: MemberAction,
+    command: Command,
+}
+
+pub(crate) type CommandLanes = Batcher<Waiting, Result<Outcome, LoyaltyError>>;
+
+pub(crate) fn start_lanes(db: &Db, ledger: &Ledger, members: &Members, options: &LoyaltyOptions) -> CommandLanes {
+    let lanes = if db.engine() == Engine::Sqlite { 1 } else { options.lanes };
+    let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
+    let run = Arc::new(move |waiting: Vec<Waiting>| -> huika_db::BoxFuture<'static, _> {
+        let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
+        Box::pin(async move { run_batch(&db, &ledger, &members, &waiting).await })
+    });
+    Batcher::start(lanes, options.max_batch, run)
+}
+
+impl Loyalty {
+    /// Carries out a command on a member's points, once per key.
+    ///
+    /// # Errors
+    /// When the actor may not, the member's state forbids it or the ledger refuses.
+    pub async fn command_points(&self, actor: &Actor, command: PointsCommand) -> Result<PointsOutcome, LoyaltyError> {
+        let member_id = command.member_id;
+        let waiting = self.prepare(actor, command).await?;
+        let outcome = self.commands.submit(member_id.as_i64(), waiting).await??;
+        Ok(PointsOutcome { member_id, outcome })
+    }
+
+    /// Carries out many commands in one transaction; a refused one refuses itself alone.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::BulkTooLarge`], or when the database fails for all of them.
+    pub async fn command_points_in_bulk(
+        &self,
+        actor: &Actor,
+        commands: Vec<PointsCommand>,
+    ) -> Result<Vec<Result<PointsOutcome, LoyaltyError>>, LoyaltyError> {
+        if commands.len() > BULK_LIMIT {
+            return Err(LoyaltyError::BulkTooLarge { most: BULK_LIMIT });
+        }
+        let mut results: Vec<Option<Result<PointsOutcome, LoyaltyError>>> = Vec::with_capacity(commands.len());
+        let mut waiting = Vec::with_capacity(commands.len());
+        for command in commands {
+            match self.prepare(actor, command).await {
+                Ok(one) => {
+                    waiting.push(one);
+                    results.push(None);
+                }
+                Err(refused) => results.push(Some(Err(refused))),
+            }
+        }
+        let mut done = run_batch(&self.db, &self.ledger, &self.members, &waiting)
+            .await
+            .into_iter()
+            .zip(&waiting)
+            .map(|(result, one)| result.map(|outcome| PointsOutcome { member_id: one.command.member_id, outcome }));
+        Ok(results
+            .into_iter()
+            .map(|refused| refused.or_else(|| done.next()).unwrap_or(Err(LedgerError::Stopping.into())))
+            .collect())
+    }
+
+    async fn prepare(&self, actor: &Actor, command: PointsCommand) -> Result<Waiting, LoyaltyError> {
+        let (permission, action) = match &command.operation {
+            PointsOperation::Earn { .. } => (EARN, MemberAction::Earn),
+            PointsOperation::Redeem { .. } | PointsOperation::Hold { .. } | PointsOperation::PostHold { .. } => {
+                (REDEEM, MemberAction::Burn)
+            }
+            // What was the member's comes back also to a frozen account.
+            PointsOperation::VoidHold { .. } | PointsOperation::ReturnPoints { .. } => (REDEEM, MemberAction::Expire),
+        };
+        actor.authorize(&permission)?;
+        let program = self.program_now().await?;
+        let now = self.db.clock().now();
+        Ok(Waiting { action, command: to_command(actor, command, &program.rules, now) })
+    }
+}
+
+fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timestamp) -> Command {
+    let input = InputHash::of(&command.operation);
+    let asset = Asset::Points;
+    let direct = |points: i64, reason: String| Some(encode(&Trace::Direct { points, reason }));
+    let (kind, reference, trace, operation) = match command.operation {
+        PointsOperation::Earn { points, reason } => {
+            let (available_at, expires_at) = rules.dates(now);
+            let operation = Operation::Earn {
+                asset,
+                amount: points,
+                counter_account: CounterAccount::Issuance,
+                availability: available_at.map_or(Availability::Now, Availability::At),
+                expires_at,
+            };
+            ("earn", String::new(), direct(points, reason), operation)
+        }
+        PointsOperation::Redeem { points, reason } => {
+            let operation = Operation::Spend { asset, amount: points, counter_account: CounterAccount::Redemption };
+            ("redeem", String::new(), direct(points.saturating_neg(), reason), operation)
+        }
+        PointsOperation::Hold { points, ttl_seconds } => {
+            let lapses_at = now.plus_millis(ttl_seconds.saturating_mul(1_000));
+            ("hold", String::new(), None, Operation::Hold { asset, amount: points, lapses_at })
+        }
+        PointsOperation::PostHold { hold_id, points, reason } => {
+            let operation =
+                Operation::PostHold { hold_id, amount: points, counter_account: CounterAccount::Redemption };
+            ("post_hold", hold_id.to_string(), direct(points.saturating_neg(), reason), operation)
+        }
+        PointsOperation::VoidHold { hold_id } => {
+            ("void_hold", hold_id.to_string(), None, Operation::VoidHold { hold_id })
+        }
+        PointsOperation::ReturnPoints { source, points, reason } => {
+            let lapsed = lapsed_lots(rules, now);
+            let operation = Operation::ReverseSpend { source, asset, amount: points, lapsed };
+            ("return", source.to_string(), direct(points, reason), operation)
+        }
+    };
+    Command {
+        member_id: command.member_id,
+        key: command.key,
+        input,
+        kind,
+        reference,
+        actor: actor.id().to_owned(),
+        effective_at: now,
+        trace,
+        operations: vec![operation],
+    }
+}
+
+async fn run_batch(
+    db: &Db,
+    ledger: &Ledger,
+    members: &Members,
+    waiting: &[Waiting],
+) -> Vec<Result<Outcome, LoyaltyError>> {
+    let together = db
+        .run_tx("loyalty.points", |tx| Box::pin(command_in_tx(tx, ledger, members, waiting)))
+        .await;
+    match together {
+        Ok(results) => results,
+        // Whatever broke the transaction may be the doing of one command: each gets its own.
+        Err(_) if waiting.len() > 1 => {
+            let mut results = Vec::with_capacity(waiting.len());
+            for one in waiting {
+                let one = std::slice::from_ref(one);
+                let alone =
+                    db.run_tx("loyalty.points", |tx| Box::pin(command_in_tx(tx, ledger, members, one))).await;
+                results.push(alone.and_then(|mut results| results.pop().unwrap_or(Err(LedgerError::Stopping.into()))));
+            }
+            results
+        }
+        Err(error) => vec![Err(error)],
+    }
+}
+
+async fn command_in_tx(
+    tx: &mut Tx<'_>,
+    ledger: &Ledger,
+    members: &Members,
+    waiting: &[Waiting],
+) -> Result<Vec<Result<Outcome, LoyaltyError>>, LoyaltyError> {
+    let ids: Vec<MemberId> = waiting.iter().map(|one| one.command.member_id).collect();
+    let states = members.states_in_tx(tx, &ids).await?;
+    let needs: Vec<Need> = waiting.iter().map(|one| Need::of(&one.command)).collect();
+    let mut book = ledger.book_in_tx(tx, &needs).await?;
+    let results = waiting
+        .iter()
+        .map(|one| {
+            let state = states.get(&one.command.member_id).ok_or(MembersError::NotFound)?;
+            // A command that was carried out is answered again whatever has become of the member since.
+            if let Some(outcome) = book.answered(&one.command)? {
+                return Ok(outcome);
+            }
+            state.require(one.action)?;
+            Ok(book.apply(&one.command)?)
+        })
+        .collect();
+    book.save_in_tx(tx).await?;
+    Ok(results)
+}

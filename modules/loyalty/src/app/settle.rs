@@ -1,0 +1,391 @@
+//! Settling purchases and refunds: points, growth and tier in one posting of the caller's transaction.
+
+use std::{collections::HashMap, sync::Arc};
+
+use huika_core::{Currency, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, Rounding, Timestamp};
+use huika_db::Tx;
+use huika_ledger::{
+    Asset, Availability, Book, Command, CounterAccount, InputHash, LapsedLots, NegativePolicy, Operation, Outcome,
+    PostingId,
+};
+
+use super::{ProgramVersion, program::version_at};
+use crate::{
+    Loyalty, LoyaltyError, Rules, TierChanged, Trace, award,
+    domain::{RefundTrace, RefundedLine, UnlinkedRefundTrace},
+    store, tier_for,
+};
+
+/// The kind of a tier change's id.
+#[derive(Debug)]
+pub enum TierChangeKind {}
+impl IdKind for TierChangeKind {
+    const PREFIX: &'static str = "tch";
+}
+
+/// Where a member stands among the tiers.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    pub(crate) tier: String,
+    pub(crate) tier_since: Timestamp,
+    /// Of the stored row; `None` while there is none.
+    pub(crate) revision: Option<i64>,
+    pub(crate) changed: bool,
+}
+
+/// One change of tier.
+#[derive(Debug, Clone)]
+pub struct TierChange {
+    /// Whose.
+    pub member_id: MemberId,
+    /// Which.
+    pub change_id: Id<TierChangeKind>,
+    /// The code of the tier before.
+    pub from_tier: String,
+    /// The code of the tier after.
+    pub to_tier: String,
+    /// The growth value that decided.
+    pub growth: i64,
+    /// What brought it about.
+    pub reference: String,
+    /// When.
+    pub changed_at: Timestamp,
+}
+
+/// A purchase as loyalty needs it.
+#[derive(Debug, Clone)]
+pub struct PurchaseToSettle {
+    /// Whose.
+    pub member_id: MemberId,
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// The caller's input.
+    pub input: InputHash,
+    /// The purchase: an id with its prefix.
+    pub reference: String,
+    /// Who recorded it.
+    pub actor: String,
+    /// What the member paid, discounts and points deducted.
+    pub paid_minor: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// When it was paid.
+    pub effective_at: Timestamp,
+}
+
+/// A refund of a known purchase.
+#[derive(Debug, Clone)]
+pub struct RefundToSettle {
+    /// Whose.
+    pub member_id: MemberId,
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// The caller's input.
+    pub input: InputHash,
+    /// The refund: an id with its prefix.
+    pub reference: String,
+    /// Who recorded it.
+    pub actor: String,
+    /// The posting that settled the purchase.
+    pub source: PostingId,
+    /// What the purchase cost.
+    pub paid_minor: i64,
+    /// What it earned.
+    pub earned: i64,
+    /// The lines that are refunded.
+    pub lines: Vec<RefundedLine>,
+    /// In which currency.
+    pub currency: Currency,
+    /// When it was refunded.
+    pub effective_at: Timestamp,
+}
+
+/// A refund whose purchase is not known.
+#[derive(Debug, Clone)]
+pub struct UnlinkedRefundToSettle {
+    /// Whose.
+    pub member_id: MemberId,
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// The caller's input.
+    pub input: InputHash,
+    /// The refund: an id with its prefix.
+    pub reference: String,
+    /// Who recorded it.
+    pub actor: String,
+    /// What was returned.
+    pub refunded_minor: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// When.
+    pub effective_at: Timestamp,
+}
+
+/// What a settlement brought.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The posting and its entries.
+    pub outcome: Outcome,
+    /// Points earned, or to be taken back when negative.
+    pub points: i64,
+    /// The code of the tier at the time of the order.
+    pub tier_before: String,
+    /// The code of the tier afterwards.
+    pub tier_after: String,
+    /// Why.
+    pub trace: Trace,
+}
+
+/// Loyalty's part of a caller's transaction: decides beside a [`Book`], writes once at the end.
+pub struct Settling {
+    ids: IdGenerator,
+    now: Timestamp,
+    versions: Arc<Vec<ProgramVersion>>,
+    memberships: HashMap<MemberId, Membership>,
+    changes: Vec<TierChange>,
+}
+
+impl Loyalty {
+    /// Loads what settling needs for these members.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settling_in_tx(&self, tx: &mut Tx<'_>, members: &[MemberId]) -> Result<Settling, LoyaltyError> {
+        Ok(Settling {
+            ids: self.ids.clone(),
+            now: self.db.clock().now(),
+            versions: self.versions().await?,
+            memberships: store::membership_load(tx, members).await?,
+            changes: Vec::new(),
+        })
+    }
+}
+
+impl Settling {
+    /// What a purchase would earn a member now: its points, for the caller's lines.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::NoProgram`].
+    pub fn rules_at(&self, moment: Timestamp) -> Result<&Rules, LoyaltyError> {
+        version_at(&self.versions, moment).map(|version| &version.rules)
+    }
+
+    /// Settles a purchase: points for what was paid, growth by the same amount, and the tier at once.
+    ///
+    /// # Errors
+    /// What the ledger refuses.
+    pub fn purchase(&mut self, book: &mut Book, purchase: &PurchaseToSettle) -> Result<Settled, LoyaltyError> {
+        let version = version_at(&self.versions, purchase.effective_at)?;
+        let tier = version.rules.tier(self.tier_of(purchase.member_id, &version.rules));
+        let tier_before = tier.code.clone();
+        let award = award(&version.rules, version.version, tier, purchase.paid_minor, purchase.effective_at)
+            .map_err(|_| huika_ledger::LedgerError::AmountInvalid { amount: purchase.paid_minor })?;
+        let mut operations = Vec::with_capacity(2);
+        if award.points > 0 {
+            operations.push(Operation::Earn {
+                asset: Asset::Points,
+                amount: award.points,
+                counter_account: CounterAccount::Issuance,
+                availability: award.available_at.map_or(Availability::Now, Availability::At),
+                expires_at: award.expires_at,
+            });
+        }
+        if purchase.paid_minor > 0 {
+            operations.push(Operation::Earn {
+                asset: Asset::Growth,
+                amount: purchase.paid_minor,
+                counter_account: CounterAccount::Issuance,
+                availability: Availability::Now,
+                expires_at: None,
+            });
+        }
+        let outcome = book.apply(&Command {
+            member_id: purchase.member_id,
+            key: purchase.key.clone(),
+            input: purchase.input,
+            kind: "purchase",
+            reference: purchase.reference.clone(),
+            actor: purchase.actor.clone(),
+            effective_at: purchase.effective_at,
+            trace: Some(encode(&award.trace)),
+            operations,
+        })?;
+        let tier_after = self.lift(purchase.member_id, &outcome, &purchase.reference)?;
+        Ok(Settled { outcome, points: award.points, tier_before, tier_after, trace: award.trace })
+    }
+
+    /// Takes back a refund's share of what its purchase earned. The tier stays until its next evaluation:
+    /// benefits that were used are not clawed back.
+    ///
+    /// # Errors
+    /// What the ledger refuses.
+    pub fn refund(&mut self, book: &mut Book, refund: &RefundToSettle) -> Result<Settled, LoyaltyError> {
+        let rules = self.rules_at(refund.effective_at)?;
+        let tier = self.tier_of(refund.member_id, rules).to_owned();
+        let points: i64 = refund.lines.iter().map(RefundedLine::points_back).sum();
+        let refunded_minor: i64 = refund.lines.iter().map(|line| line.refunded_minor).sum();
+        let mut operations = Vec::with_capacity(2);
+        if points > 0 {
+            operations.push(Operation::ReverseEarn {
+                source: refund.source,
+                asset: Asset::Points,
+                amount: points,
+                policy: rules.claw_back,
+            });
+        }
+        if refunded_minor > 0 {
+            operations.push(Operation::ReverseEarn {
+                source: refund.source,
+                asset: Asset::Growth,
+                amount: refunded_minor,
+                policy: NegativePolicy::GoNegative { limit: i64::MAX },
+            });
+        }
+        let trace = Trace::Refund(RefundTrace {
+            currency: refund.currency,
+            refunded_minor,
+            paid_minor: refund.paid_minor,
+            earned: refund.earned,
+            lines: refund.lines.clone(),
+            points,
+        });
+        let outcome = book.apply(&Command {
+            member_id: refund.member_id,
+            key: refund.key.clone(),
+            input: refund.input,
+            kind: "refund",
+            reference: refund.reference.clone(),
+            actor: refund.actor.clone(),
+            effective_at: refund.effective_at,
+            trace: Some(encode(&trace)),
+            operations,
+        })?;
+        Ok(Settled { outcome, points: -points, tier_before: tier.clone(), tier_after: tier, trace })
+    }
+
+    /// Takes back what an amount earns at the base rate, for a refund whose purchase is unknown.
+    ///
+    /// # Errors
+    /// What the ledger refuses.
+    pub fn unlinked_refund(
+        &mut self,
+        book: &mut Book,
+        refund: &UnlinkedRefundToSettle,
+    ) -> Result<Settled, LoyaltyError> {
+        let version = version_at(&self.versions, refund.effective_at)?;
+        let tier = self.tier_of(refund.member_id, &version.rules).to_owned();
+        let points = version
+            .rules
+            .points_rate
+            .apply(refund.refunded_minor, Rounding::Floor)
+            .map_err(|_| huika_ledger::LedgerError::AmountInvalid { amount: refund.refunded_minor })?;
+        let mut operations = Vec::with_capacity(2);
+        if points > 0 {
+            operations.push(Operation::ClawBack {
+                asset: Asset::Points,
+                amount: points,
+                counter_account: CounterAccount::Issuance,
+                policy: version.rules.claw_back,
+            });
+        }
+        if refund.refunded_minor > 0 {
+            operations.push(Operation::ClawBack {
+                asset: Asset::Growth,
+                amount: refund.refunded_minor,
+                counter_account: CounterAccount::Issuance,
+                policy: NegativePolicy::GoNegative { limit: i64::MAX },
+            });
+        }
+        let trace = Trace::UnlinkedRefund(UnlinkedRefundTrace {
+            version: version.version,
+            currency: refund.currency,
+            refunded_minor: refund.refunded_minor,
+            points_rate: version.rules.points_rate,
+            points,
+        });
+        let outcome = book.apply(&Command {
+            member_id: refund.member_id,
+            key: refund.key.clone(),
+            input: refund.input,
+            kind: "refund",
+            reference: refund.reference.clone(),
+            actor: refund.actor.clone(),
+            effective_at: refund.effective_at,
+            trace: Some(encode(&trace)),
+            operations,
+        })?;
+        Ok(Settled { outcome, points: -points, tier_before: tier.clone(), tier_after: tier, trace })
+    }
+
+    /// Writes the tiers that changed. The book is saved by the caller, before or after.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save_in_tx(self, tx: &mut Tx<'_>) -> Result<(), LoyaltyError> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        store::membership_save(tx, self.memberships.iter().map(|(member_id, known)| (*member_id, known))).await?;
+        store::tier_change_insert(tx, &self.changes).await?;
+        let events: Vec<TierChanged> = self
+            .changes
+            .into_iter()
+            .map(|change| TierChanged {
+                member_id: change.member_id,
+                from_tier: change.from_tier,
+                to_tier: change.to_tier,
+                growth: change.growth,
+                changed_at: change.changed_at,
+            })
+            .collect();
+        tx.record_events(&self.ids, &events).await?;
+        Ok(())
+    }
+
+    fn tier_of<'a>(&'a self, member_id: MemberId, rules: &'a Rules) -> &'a str {
+        self.memberships.get(&member_id).map_or(&rules.tiers[0].code, |membership| &membership.tier)
+    }
+
+    /// Lifts a member to the tier that the growth value reaches by the rules in force now. Never lowers:
+    /// that is for the end of a qualification period.
+    fn lift(&mut self, member_id: MemberId, outcome: &Outcome, reference: &str) -> Result<String, LoyaltyError> {
+        let rules = &version_at(&self.versions, self.now)?.rules;
+        let before = self.tier_of(member_id, rules).to_owned();
+        let Some(growth) = outcome.last_of(Asset::Growth).map(|entry| entry.available) else { return Ok(before) };
+        let position = |code: &str| rules.tiers.iter().position(|tier| tier.code == code).unwrap_or(0);
+        let reached = tier_for(rules, growth);
+        if position(&reached.code) <= position(&before) {
+            return Ok(before);
+        }
+        let after = reached.code.clone();
+        let revision = self.memberships.get(&member_id).and_then(|membership| membership.revision);
+        self.memberships.insert(
+            member_id,
+            Membership { tier: after.clone(), tier_since: self.now, revision, changed: true },
+        );
+        self.changes.push(TierChange {
+            member_id,
+            change_id: self.ids.next(),
+            from_tier: before,
+            to_tier: after.clone(),
+            growth,
+            reference: reference.to_owned(),
+            changed_at: self.now,
+        });
+        Ok(after)
+    }
+}
+
+/// What happens to points that return from a refund to a lot that has expired.
+pub(crate) fn lapsed_lots(rules: &Rules, now: Timestamp) -> LapsedLots {
+    if rules.grace_days == 0 {
+        return LapsedLots::Lapse;
+    }
+    let calendar = rules.calendar();
+    LapsedLots::ExtendTo(calendar.end_of(calendar.date_of(now).plus_days(rules.grace_days.into())))
+}
+
+pub(crate) fn encode(trace: &Trace) -> String {
+    // Traces are plain structs with text keys.
+    serde_json::to_string(trace).unwrap_or_else(|error| unreachable!("{error}"))
+}

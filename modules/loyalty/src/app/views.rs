@@ -1,0 +1,239 @@
+//! What members and operators see: balances, tier progress, statements with their why.
+
+use std::collections::BTreeMap;
+
+use huika_core::{Actor, Bilingual, MemberId, Timestamp};
+use huika_ledger::{Asset, Balance, LotView, StatementLine};
+
+use super::{program::version_at, settle::TierChange};
+use crate::{
+    Loyalty, LoyaltyError, READ, Trace,
+    domain::TakenBack,
+    store,
+};
+
+/// Most tier changes that are shown of one member.
+const MAX_TIER_CHANGES: i64 = 200;
+
+/// Where a member stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The points account.
+    pub points: Balance,
+    /// The tier and the way to the next.
+    pub tier: TierProgress,
+    /// The points that expire first, with their date.
+    pub expiring_next: Option<(i64, Timestamp)>,
+}
+
+/// A member's tier and the way to the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierProgress {
+    /// The code of the tier.
+    pub code: String,
+    /// Its name.
+    pub name: Bilingual,
+    /// Since when. `None`: since registration.
+    pub since: Option<Timestamp>,
+    /// Growth value: net spend in minor units.
+    pub growth: i64,
+    /// The next tier with its name, threshold and what is missing. `None` at the top.
+    pub next: Option<NextTier>,
+}
+
+/// The tier above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextTier {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: Bilingual,
+    /// The growth value from which a member belongs to it.
+    pub threshold: i64,
+    /// What is missing.
+    pub missing: i64,
+}
+
+/// One line of a statement with its why.
+#[derive(Debug, Clone)]
+pub struct StatementView {
+    /// The entry and its posting.
+    pub line: StatementLine,
+    /// Why, in both languages. `None` where the kind says it all.
+    pub why: Option<Bilingual>,
+}
+
+impl Loyalty {
+    /// A member's balances and tier now.
+    ///
+    /// # Errors
+    /// When the actor may not, there is no such member, or the database fails.
+    pub async fn standing(&self, actor: &Actor, member_id: MemberId) -> Result<Standing, LoyaltyError> {
+        actor.authorize(&READ)?;
+        self.require_member(member_id).await?;
+        let now = self.db.clock().now();
+        let balances = huika_ledger::balances(&mut &self.db, &self.ids, member_id, now).await?;
+        let lots = huika_ledger::lots(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?;
+        let expiring_next = first_expiring(&lots);
+        Ok(Standing {
+            points: balances.get(&Asset::Points).copied().unwrap_or_default(),
+            tier: self.progress(member_id, &balances, now).await?,
+            expiring_next,
+        })
+    }
+
+    /// The points balance alone: the cheapest read.
+    ///
+    /// # Errors
+    /// When the actor may not or the database fails.
+    pub async fn points_balance(&self, actor: &Actor, member_id: MemberId) -> Result<Balance, LoyaltyError> {
+        actor.authorize(&READ)?;
+        let now = self.db.clock().now();
+        Ok(huika_ledger::balance(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?)
+    }
+
+    /// The tier that a growth value and a stored tier mean.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::NoProgram`], or when the database fails.
+    pub async fn tier_progress(
+        &self,
+        member_id: MemberId,
+        balances: &BTreeMap<Asset, Balance>,
+    ) -> Result<TierProgress, LoyaltyError> {
+        self.progress(member_id, balances, self.db.clock().now()).await
+    }
+
+    async fn progress(
+        &self,
+        member_id: MemberId,
+        balances: &BTreeMap<Asset, Balance>,
+        now: Timestamp,
+    ) -> Result<TierProgress, LoyaltyError> {
+        let membership = store::membership_load(&mut &self.db, &[member_id]).await?.remove(&member_id);
+        let growth = balances.get(&Asset::Growth).map_or(0, |balance| balance.available);
+        let code = membership.as_ref().map(|membership| membership.tier.clone());
+        let since = membership.map(|membership| membership.tier_since);
+        self.progress_of(code, since, growth, now).await
+    }
+
+    /// The progress of a known tier and growth value.
+    pub(crate) async fn progress_of(
+        &self,
+        code: Option<String>,
+        since: Option<Timestamp>,
+        growth: i64,
+        now: Timestamp,
+    ) -> Result<TierProgress, LoyaltyError> {
+        let versions = self.versions().await?;
+        let rules = &version_at(&versions, now)?.rules;
+        let tier = rules.tier(code.as_deref().unwrap_or_default());
+        let above = rules.tiers.iter().skip_while(|other| other.code != tier.code).nth(1);
+        Ok(TierProgress {
+            code: tier.code.clone(),
+            name: tier.name.clone(),
+            since,
+            growth,
+            next: above.map(|next| NextTier {
+                code: next.code.clone(),
+                name: next.name.clone(),
+                threshold: next.threshold_minor,
+                missing: (next.threshold_minor - growth).max(0),
+            }),
+        })
+    }
+
+    /// The progress after a settlement, from what the settlement answered.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::NoProgram`].
+    pub async fn progress_after(&self, tier: &str, growth: i64) -> Result<TierProgress, LoyaltyError> {
+        self.progress_of(Some(tier.to_owned()), None, growth, self.db.clock().now()).await
+    }
+
+    /// The lots of a member's points, earliest expiry first.
+    ///
+    /// # Errors
+    /// When the actor may not or the database fails.
+    pub async fn points_lots(&self, actor: &Actor, member_id: MemberId) -> Result<Vec<LotView>, LoyaltyError> {
+        actor.authorize(&READ)?;
+        self.require_member(member_id).await?;
+        let now = self.db.clock().now();
+        Ok(huika_ledger::lots(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?)
+    }
+
+    /// The entries of a member's points below the sequence `before`, newest first, each with its why.
+    ///
+    /// # Errors
+    /// When the actor may not or the database fails.
+    pub async fn points_statement(
+        &self,
+        actor: &Actor,
+        member_id: MemberId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<StatementView>, LoyaltyError> {
+        actor.authorize(&READ)?;
+        self.require_member(member_id).await?;
+        let lines =
+            huika_ledger::statement(&mut &self.db, member_id, Asset::Points, before, limit).await?;
+        Ok(lines
+            .into_iter()
+            .map(|line| {
+                let trace = line.trace.as_deref().and_then(|json| serde_json::from_str::<Trace>(json).ok());
+                let taken = TakenBack {
+                    taken: -(line.available_change + line.pending_change + line.held_change),
+                    shortfall: line.shortfall,
+                };
+                // A hold's rest that returns shares the posting of the spending, whose why is not its own.
+                let main = !matches!(line.entry_kind.as_str(), "void_hold" | "expire" | "release" | "lapse");
+                let why = trace.filter(|_| main).map(|trace| trace.explain(Some(taken)));
+                StatementView { line, why }
+            })
+            .collect())
+    }
+
+    /// The latest changes of a member's tier, newest first.
+    ///
+    /// # Errors
+    /// When the actor may not, there is no such member, or the database fails.
+    pub async fn tier_changes(&self, actor: &Actor, member_id: MemberId) -> Result<Vec<TierChange>, LoyaltyError> {
+        actor.authorize(&READ)?;
+        self.require_member(member_id).await?;
+        Ok(store::tier_change_list(&mut &self.db, member_id, MAX_TIER_CHANGES).await?)
+    }
+
+    /// How many members each tier has, given the number of all members.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::NoProgram`], or when the database fails.
+    pub async fn tier_distribution(&self, members: i64) -> Result<Vec<(String, i64)>, LoyaltyError> {
+        let versions = self.versions().await?;
+        let rules = &version_at(&versions, self.db.clock().now())?.rules;
+        let counted: BTreeMap<String, i64> =
+            store::membership_count(&mut &self.db).await?.into_iter().collect();
+        let above: i64 = counted.values().sum();
+        Ok(rules
+            .tiers
+            .iter()
+            .enumerate()
+            .map(|(at, tier)| {
+                let stored = counted.get(&tier.code).copied().unwrap_or(0);
+                (tier.code.clone(), if at == 0 { members - above + stored } else { stored })
+            })
+            .collect())
+    }
+}
+
+impl Loyalty {
+    async fn require_member(&self, member_id: MemberId) -> Result<(), LoyaltyError> {
+        let states = self.members.states_in_tx(&mut &self.db, &[member_id]).await?;
+        if states.is_empty() { Err(huika_members::MembersError::NotFound.into()) } else { Ok(()) }
+    }
+}
+
+fn first_expiring(lots: &[LotView]) -> Option<(i64, Timestamp)> {
+    let first = lots.iter().find_map(|lot| lot.expires_at)?;
+    let points = lots.iter().filter(|lot| lot.expires_at == Some(first)).map(|lot| lot.remaining).sum();
+    Some((points, first))
+}

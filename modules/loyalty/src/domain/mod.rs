@@ -1,0 +1,10 @@
+//! Rules and decisions of loyalty: synchronous and pure.
+
+mod award;
+mod rules;
+mod trace;
+
+pub use award::{Award, award, tier_for};
+pub use rules::{ExpiryRule, Rules, Tier, default_rules};
+pub use trace::{RefundedLine, TakenBack, Trace};
+pub(crate) use trace::{RefundTrace, UnlinkedRefundTrace};

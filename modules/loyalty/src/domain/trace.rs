@@ -1,0 +1,255 @@
+//! Why: the inputs of a decision, stored with its posting, rendered in both languages on reading.
+//!
+//! A trace holds what the decision was made from, not only words: [`Trace::recompute`] gives its result again.
+
+use huika_core::{Bilingual, BusinessDate, Currency, Money, Rate, Rounding};
+use serde::{Deserialize, Serialize};
+
+/// The why of a posting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum Trace {
+    /// A purchase earned points and growth.
+    Purchase(PurchaseTrace),
+    /// A refund took back its share of what the purchase earned.
+    Refund(RefundTrace),
+    /// A refund whose purchase is unknown took back what such an amount earns at the base rate.
+    UnlinkedRefund(UnlinkedRefundTrace),
+    /// Somebody granted or spent points directly.
+    Direct {
+        /// How many; negative when spent.
+        points: i64,
+        /// In the words of whoever did it.
+        reason: String,
+    },
+}
+
+/// The inputs of an award.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseTrace {
+    /// The version of the programme.
+    pub version: i64,
+    /// What the member paid.
+    pub paid_minor: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// Points per minor unit.
+    pub points_rate: Rate,
+    /// Points by the rate.
+    pub base: i64,
+    /// The tier at the time of the order.
+    pub tier: Bilingual,
+    /// Its multiplier.
+    pub multiplier: Rate,
+    /// How its part became whole.
+    pub bonus_rounding: Rounding,
+    /// What the multiplier added.
+    pub bonus: i64,
+    /// All points.
+    pub points: i64,
+    /// The first date on which they can be spent. `None`: at once.
+    pub available_on: Option<BusinessDate>,
+    /// The last date on which they can be spent. `None`: any.
+    pub last_on: Option<BusinessDate>,
+}
+
+/// The inputs of a refund's share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundTrace {
+    /// In which currency.
+    pub currency: Currency,
+    /// What this refund returns.
+    pub refunded_minor: i64,
+    /// What the purchase cost.
+    pub paid_minor: i64,
+    /// What the purchase earned.
+    pub earned: i64,
+    /// The lines that this refund touches.
+    pub lines: Vec<RefundedLine>,
+    /// Points to take back.
+    pub points: i64,
+}
+
+/// One line of a refund: the share is computed on all that was refunded of the line so far, so that the last
+/// refund takes the remainder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundedLine {
+    /// What the line cost.
+    pub paid_minor: i64,
+    /// What the line earned.
+    pub points: i64,
+    /// What was refunded of it before.
+    pub before_minor: i64,
+    /// What this refund returns of it.
+    pub refunded_minor: i64,
+}
+
+impl RefundedLine {
+    /// Points of this line that this refund takes back.
+    pub fn points_back(&self) -> i64 {
+        let until = |refunded| {
+            if self.paid_minor == 0 {
+                return 0;
+            }
+            // A share of what was earned cannot leave 64 bits.
+            Rate::pro_rata(self.points, refunded, self.paid_minor, Rounding::Floor).unwrap_or(self.points)
+        };
+        until(self.before_minor + self.refunded_minor) - until(self.before_minor)
+    }
+}
+
+/// The inputs of a refund without its purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlinkedRefundTrace {
+    /// The version of the programme.
+    pub version: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// What was returned.
+    pub refunded_minor: i64,
+    /// Points per minor unit.
+    pub points_rate: Rate,
+    /// Points to take back.
+    pub points: i64,
+}
+
+/// What an entry really took of the points that its trace wanted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Taken from the account.
+    pub taken: i64,
+    /// No longer there and forgiven.
+    pub shortfall: i64,
+}
+
+impl Trace {
+    /// The points that the posting adds, or takes back when negative, computed again from the stored inputs.
+    pub fn recompute(&self) -> i64 {
+        match self {
+            Self::Purchase(trace) => {
+                let base = trace.points_rate.apply(trace.paid_minor, Rounding::Floor).unwrap_or_default();
+                base + trace.multiplier.apply_excess(base, trace.bonus_rounding).unwrap_or_default()
+            }
+            Self::Refund(trace) => {
+                -trace.lines.iter().map(RefundedLine::points_back).sum::<i64>()
+            }
+            Self::UnlinkedRefund(trace) => {
+                -trace.points_rate.apply(trace.refunded_minor, Rounding::Floor).unwrap_or_default()
+            }
+            Self::Direct { points, .. } => *points,
+        }
+    }
+
+    /// The why in both languages. `taken_back` comes from the entry of a refund and says what of it was there.
+    pub fn explain(&self, taken_back: Option<TakenBack>) -> Bilingual {
+        match self {
+            Self::Purchase(trace) => explain_purchase(trace),
+            Self::Refund(trace) => with_taken_back(explain_refund(trace), trace.points, taken_back),
+            Self::UnlinkedRefund(trace) => with_taken_back(explain_unlinked(trace), trace.points, taken_back),
+            Self::Direct { points, reason } if *points < 0 => {
+                Bilingual::new(format!("使用 {} 积分：{reason}", -points), format!("{} points spent: {reason}", -points))
+            }
+            Self::Direct { points, reason } => {
+                Bilingual::new(format!("发放 {points} 积分：{reason}"), format!("{points} points granted: {reason}"))
+            }
+        }
+    }
+}
+
+fn explain_purchase(trace: &PurchaseTrace) -> Bilingual {
+    let paid = Money::new(trace.paid_minor, trace.currency);
+    let sign = trace.currency.sign();
+    let (per_zh, per_en) = rate_in_words(trace.points_rate, sign);
+    let mut zh = format!("实付 {paid} → {} 积分（{per_zh}）", trace.base);
+    let mut en = format!("Paid {paid} → {} points ({per_en})", trace.base);
+    if trace.multiplier != Rate::ONE {
+        let (tier, multiplier) = (&trace.tier, trace.multiplier);
+        zh += &format!("；{} ×{multiplier} 加赠 {} → 共 {} 积分", tier.zh, trace.bonus, trace.points);
+        en += &format!("; {} ×{multiplier} adds {} → {} points", tier.en, trace.bonus, trace.points);
+    }
+    if trace.points > 0 {
+        if let Some(date) = trace.available_on {
+            zh += &format!("，{date} 起可用");
+            en += &format!(", available from {date}");
+        }
+        if let Some(date) = trace.last_on {
+            zh += &format!("，有效期至 {date}");
+            en += &format!(", valid until {date}");
+        }
+    }
+    Bilingual::new(zh + "。", en + ".")
+}
+
+/// `1 point per ¥1` for 1/100, `3 points per ¥2` for 3/200.
+fn rate_in_words(rate: Rate, sign: &str) -> (String, String) {
+    let minor = Money::new(rate.denominator().into(), Currency::CNY).to_string();
+    let amount = minor.replacen('¥', sign, 1);
+    let points = rate.numerator();
+    let noun = if points == 1 { "point" } else { "points" };
+    (format!("每 {amount} 得 {points} 积分"), format!("{points} {noun} per {amount}"))
+}
+
+fn explain_refund(trace: &RefundTrace) -> Bilingual {
+    let refunded = Money::new(trace.refunded_minor, trace.currency);
+    let paid = Money::new(trace.paid_minor, trace.currency);
+    let (points, earned) = (trace.points, trace.earned);
+    Bilingual::new(
+        format!("退款 {refunded}（原实付 {paid}，原得 {earned} 积分）→ 收回 {points} 积分"),
+        format!("Refunded {refunded} of {paid}, which had earned {earned} points → {points} points taken back"),
+    )
+}
+
+fn explain_unlinked(trace: &UnlinkedRefundTrace) -> Bilingual {
+    let refunded = Money::new(trace.refunded_minor, trace.currency);
+    let (per_zh, per_en) = rate_in_words(trace.points_rate, trace.currency.sign());
+    let points = trace.points;
+    Bilingual::new(
+        format!("退款 {refunded}（原单未知，按基础比例 {per_zh}）→ 收回 {points} 积分"),
+        format!("Refunded {refunded} without a known purchase, at the base rate ({per_en}) → {points} points taken back"),
+    )
+}
+
+fn with_taken_back(why: Bilingual, points: i64, taken_back: Option<TakenBack>) -> Bilingual {
+    let Bilingual { mut zh, mut en } = why;
+    if let Some(TakenBack { taken, shortfall }) = taken_back {
+        let expired = points - taken - shortfall;
+        if expired > 0 {
+            zh += &format!("，其中 {expired} 积分此前已过期");
+            en += &format!(", of which {expired} had expired before");
+        }
+        if shortfall > 0 {
+            zh += &format!("，其中 {shortfall} 积分余额不足，已免除");
+            en += &format!(", of which {shortfall} were no longer there and are forgiven");
+        }
+    }
+    Bilingual::new(zh + "。", en + ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn partial_refunds_of_a_line_add_up_to_all_of_its_points(
+            paid in 1_i64..1_000_000,
+            points in 0_i64..1_000_000,
+            cuts in prop::collection::vec(0.0_f64..1.0, 0..8),
+        ) {
+            let mut marks: Vec<i64> = cuts.iter().map(|cut| (cut * paid as f64) as i64).collect();
+            marks.push(paid);
+            marks.sort_unstable();
+            let mut before = 0;
+            let mut back = 0;
+            for mark in marks {
+                let line = RefundedLine { paid_minor: paid, points, before_minor: before, refunded_minor: mark - before };
+                prop_assert!(line.points_back() >= 0);
+                back += line.points_back();
+                before = mark;
+            }
+            prop_assert_eq!(back, points);
+        }
+    }
+}

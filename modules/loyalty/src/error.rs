@@ -1,0 +1,54 @@
+//! What loyalty refuses.
+
+use huika_core::problems;
+
+problems! {
+    /// A refusal or failure of the loyalty module.
+    pub enum LoyaltyError {
+        /// The rules contradict themselves.
+        [422 "loyalty.rules_invalid"]
+        RulesInvalid { en: String, zh: String }
+        en "These rules cannot be published: {en}"
+        zh "方案无法发布：{zh}";
+
+        /// Another operator published meanwhile.
+        [409 "loyalty.version_exists"]
+        VersionExists { version: i64 }
+        en "Version {version} was published meanwhile: look at it and publish on top of it."
+        zh "版本 {version} 已被他人发布，请查看后再发布。";
+
+        /// No programme was published.
+        [409 "loyalty.no_program"]
+        NoProgram
+        en "No programme has been published yet: publish one first."
+        zh "尚未发布会员方案，请先发布。";
+
+        /// The posting does not exist for this member.
+        [404 "loyalty.posting_not_found"]
+        PostingNotFound
+        en "This member has no such posting."
+        zh "该会员没有此笔入账。";
+
+        /// The batch has too many commands.
+        [422 "loyalty.bulk_too_large"]
+        BulkTooLarge { most: usize }
+        en "Send at most {most} commands at once."
+        zh "每次最多提交 {most} 条。";
+    }
+    from {
+        /// The actor may not.
+        Denied(huika_core::Denied),
+        /// The member's state forbids it.
+        Members(huika_members::MembersError),
+        /// The ledger refused.
+        Ledger(huika_ledger::LedgerError),
+        /// The database failed.
+        Db(huika_db::DbError),
+    }
+}
+
+impl From<huika_db::BatcherClosed> for LoyaltyError {
+    fn from(_: huika_db::BatcherClosed) -> Self {
+        Self::Ledger(huika_ledger::LedgerError::Stopping)
+    }
+}

@@ -1,0 +1,84 @@
+//! Loyalty: the programme, its tiers and points. What a purchase earns, what a refund takes back, and why.
+//!
+//! Rules are data with versions and the date from which they hold ([`Rules`]). Decisions are pure functions
+//! in `domain/`; every one leaves a [`Trace`] from which its result can be computed again. Points and growth
+//! are assets of the ledger and are posted together: see [`Settling`], which decides purchases and refunds
+//! inside the caller's transaction.
+
+use std::sync::{Arc, Mutex};
+
+use huika_core::{IdGenerator, Permission};
+use huika_db::{Db, Migration};
+use huika_ledger::Ledger;
+use huika_members::Members;
+
+mod app;
+mod domain;
+mod error;
+mod events;
+pub mod http;
+mod jobs;
+mod store;
+
+pub use app::{
+    LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle, RefundToSettle, Settled, Settling,
+    Standing, StatementView, TierChange,
+    TierProgress, UnlinkedRefundToSettle,
+};
+pub use domain::{Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for};
+pub use error::LoyaltyError;
+pub use events::TierChanged;
+pub use jobs::{SETTLE_QUEUE, SettleDue, schedules};
+
+/// See balances, statements, tiers and the programme.
+pub const READ: Permission =
+    Permission { name: "loyalty.read", en: "See balances, entries, tiers and the programme", zh: "查看积分、等级与方案" };
+/// Grant points by hand or by a connected system.
+pub const EARN: Permission = Permission { name: "loyalty.earn", en: "Grant points", zh: "发放积分" };
+/// Spend, hold and return points.
+pub const REDEEM: Permission =
+    Permission { name: "loyalty.redeem", en: "Spend, hold and return points", zh: "使用、预占与退回积分" };
+/// Publish rules.
+pub const PUBLISH: Permission =
+    Permission { name: "loyalty.publish", en: "Publish a version of the programme", zh: "发布会员方案" };
+/// All permissions of this module.
+pub const PERMISSIONS: &[Permission] = &[READ, EARN, REDEEM, PUBLISH];
+
+/// The loyalty service. Clones share its caches and lanes.
+#[derive(Clone)]
+pub struct Loyalty {
+    pub(crate) db: Db,
+    pub(crate) ids: IdGenerator,
+    pub(crate) ledger: Ledger,
+    pub(crate) members: Members,
+    pub(crate) programs: Arc<Mutex<app::ProgramCache>>,
+    pub(crate) commands: app::CommandLanes,
+}
+
+impl Loyalty {
+    /// Starts the service and its lanes.
+    pub fn start(db: Db, ids: IdGenerator, ledger: Ledger, members: Members, options: &LoyaltyOptions) -> Self {
+        let commands = app::start_lanes(&db, &ledger, &members, options);
+        Self { db, ids, ledger, members, programs: Arc::default(), commands }
+    }
+
+    /// The ledger that this service posts to.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The members that this service serves.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+}
+
+/// The tables of this module.
+pub fn migrations() -> Vec<Migration> {
+    vec![Migration {
+        module: "loyalty",
+        number: 1,
+        name: "loyalty",
+        sql: include_str!("../migrations/0001_loyalty.sql"),
+    }]
+}
