@@ -1,0 +1,518 @@
+//! Importing purchases and refunds from files: streaming, resumable, idempotent.
+//!
+//! A reading thread parses and groups rows into documents; the import takes them in by batches, each one
+//! transaction that also notes how far it has come. An import that was stopped goes on from there; documents
+//! that are known already change nothing. A bad row refuses its document and no other, with its line number.
+
+mod online_retail;
+mod own;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use flate2::read::MultiGzDecoder;
+use huika_core::{Actor, Currency, IdempotencyKey, MemberId, Refusal};
+use huika_db::Tx;
+use huika_ledger::InputHash;
+use huika_members::{Code, ExternalIdentity, PhoneNumber, RegisterMember};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::intake::{Intake, MemberRef};
+use crate::{
+    Document, Orders, OrdersError, RECORD, REFUND, RefundDocument,
+    store::{self, ImportState},
+};
+
+/// Documents of one transaction.
+const BATCH_DOCUMENTS: usize = 200;
+/// Batches that may wait between reader and writer.
+const BATCHES_AHEAD: usize = 4;
+/// Refused rows that are listed; the rest is counted.
+const LISTED_REFUSALS: usize = 1_000;
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// The "Online Retail" history of a UK shop: one row per line, cancellations beginning with C.
+    OnlineRetail,
+    /// Our CSV (docs/guides/import.md): one row per line of a document.
+    Csv,
+    /// Our JSON lines: one document per line.
+    Jsonl,
+}
+
+impl ImportFormat {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnlineRetail => "online-retail",
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+        }
+    }
+}
+
+impl FromStr for ImportFormat {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Self::OnlineRetail, Self::Csv, Self::Jsonl]
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| "the format is one of online-retail, csv, jsonl".to_owned())
+    }
+}
+
+/// What to import.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// The kind of file.
+    pub format: ImportFormat,
+    /// The file, gzipped when its name ends in `.gz`.
+    pub path: PathBuf,
+    /// The code under which its order and customer numbers are known.
+    pub source: Code,
+    /// The currency of amounts that name none.
+    pub currency: Currency,
+}
+
+/// How far an import has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImportProgress {
+    /// Bytes of the file that were read.
+    pub bytes_read: u64,
+    /// Bytes of the file.
+    pub bytes_total: u64,
+    /// Rows that are done with.
+    pub rows_done: i64,
+    /// Documents that were taken in.
+    pub documents_done: i64,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ImportSummary {
+    /// Rows of the file that are done with, earlier runs included.
+    pub rows_read: i64,
+    /// Documents that this run took in.
+    pub documents_imported: i64,
+    /// Documents that were known already.
+    pub documents_known: i64,
+    /// Rows that this run refused.
+    pub rows_refused: i64,
+    /// The first refusals.
+    pub refused: Vec<RefusedRow>,
+    /// Whether an earlier run had finished the file, so that nothing was left to do.
+    pub finished_before: bool,
+}
+
+/// A row that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedRow {
+    /// The line of the file, the header being line 1.
+    pub line: u64,
+    /// The stable code.
+    pub code: String,
+    /// Why, in English.
+    pub en: String,
+    /// Why, in Chinese.
+    pub zh: String,
+}
+
+/// Who a document of a file belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    Customer(String),
+    Phone(String),
+    Nobody,
+}
+
+/// What one group of rows is.
+enum Record {
+    Document(Owner, Document),
+    LinkedRefund(RefundDocument),
+    Refused(RefusedRow),
+}
+
+/// A record and how much of the file is done with it.
+struct Item {
+    /// The line of its first row.
+    line: u64,
+    /// Its rows.
+    rows: i64,
+    /// Rows of the file that are done once this item is, or as far as is certain.
+    rows_through: i64,
+    /// Rows of the file that are done once the group of this item is: a day, or the document itself.
+    group_end: i64,
+    record: Record,
+}
+
+impl Orders {
+    /// Imports a file, or goes on with one that was stopped.
+    ///
+    /// # Errors
+    /// [`OrdersError::FileInvalid`] when the file cannot be read as this format at all; otherwise when the
+    /// database fails. What was imported until then stays.
+    pub async fn import(
+        &self,
+        actor: &Actor,
+        options: &ImportOptions,
+        mut progress: impl FnMut(ImportProgress) + Send,
+    ) -> Result<ImportSummary, OrdersError> {
+        actor.authorize(&RECORD)?;
+        actor.authorize(&REFUND)?;
+        let program = self.loyalty.program_now().await?;
+        if program.rules.currency != options.currency {
+            return Err(OrdersError::CurrencyMismatch {
+                currency: options.currency.to_string(),
+                expected: program.rules.currency.to_string(),
+            });
+        }
+        let file_hash = hash_file(options.path.clone()).await?;
+        let source = options.source.as_str();
+        let mut state = self.open_import(source, &file_hash, options.format).await?;
+        let mut summary = ImportSummary { rows_read: state.rows_done, ..ImportSummary::default() };
+        if state.finished {
+            summary.finished_before = true;
+            return Ok(summary);
+        }
+
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let bytes_total = file_size(&options.path)?;
+        let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+        let reader = {
+            let (options, bytes_read, done) = (options.clone(), Arc::clone(&bytes_read), state.rows_done);
+            tokio::task::spawn_blocking(move || read(&options, done, bytes_read, &sender))
+        };
+        while let Some(batch) = batches.recv().await {
+            state = self.import_batch(actor, options, &file_hash, state, &batch, &mut summary).await?;
+            progress(ImportProgress {
+                bytes_read: bytes_read.load(Ordering::Relaxed),
+                bytes_total,
+                rows_done: state.rows_done,
+                documents_done: state.documents_done,
+            });
+        }
+        let rows = reader.await.map_err(|_| OrdersError::Stopping)??;
+        let finished = ImportState { rows_done: rows, finished: true, ..state };
+        self.save_import(source, &file_hash, state, finished).await?;
+        summary.rows_read = rows;
+        Ok(summary)
+    }
+
+    async fn open_import(&self, source: &str, file_hash: &str, format: ImportFormat) -> Result<ImportState, OrdersError> {
+        let now = self.db.clock().now();
+        self.db
+            .run_tx("orders.import_open", |tx| {
+                Box::pin(async move {
+                    store::import_start(tx, source, file_hash, format.name(), now).await?;
+                    Ok(store::import_load(tx, source, file_hash).await?.unwrap_or_default())
+                })
+            })
+            .await
+    }
+
+    async fn save_import(
+        &self,
+        source: &str,
+        file_hash: &str,
+        before: ImportState,
+        after: ImportState,
+    ) -> Result<(), OrdersError> {
+        let now = self.db.clock().now();
+        self.db
+            .run_tx("orders.import_save", |tx| {
+                Box::pin(async move {
+                    if store::import_save(tx, source, file_hash, &before, &after, now).await? {
+                        Ok(())
+                    } else {
+                        Err(running_twice())
+                    }
+                })
+            })
+            .await
+    }
+
+    /// Takes in one batch and notes it, in one transaction.
+    async fn import_batch(
+        &self,
+        actor: &Actor,
+        options: &ImportOptions,
+        file_hash: &str,
+        before: ImportState,
+        batch: &[Item],
+        summary: &mut ImportSummary,
+    ) -> Result<ImportState, OrdersError> {
+        let now = self.db.clock().now();
+        let (taken, after) = self
+            .db
+            .run_tx("orders.import", |tx| {
+                Box::pin(async move {
+                    let taken = self.take_items_in_tx(tx, actor, options, batch).await?;
+                    let rows_done = batch.iter().map(|item| item.rows_through).max().unwrap_or(0).max(before.rows_done);
+                    let after = ImportState {
+                        rows_done,
+                        documents_done: before.documents_done + taken.imported,
+                        rows_refused: before.rows_refused + taken.rows_refused,
+                        finished: false,
+                    };
+                    if !store::import_save(tx, options.source.as_str(), file_hash, &before, &after, now).await? {
+                        return Err(running_twice());
+                    }
+                    Ok((taken, after))
+                })
+            })
+            .await?;
+        summary.documents_imported += taken.imported;
+        summary.documents_known += taken.known;
+        summary.rows_refused += taken.rows_refused;
+        let room = LISTED_REFUSALS.saturating_sub(summary.refused.len());
+        summary.refused.extend(taken.refused.into_iter().take(room));
+        Ok(after)
+    }
+
+    async fn take_items_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: &Actor,
+        options: &ImportOptions,
+        batch: &[Item],
+    ) -> Result<Taken, OrdersError> {
+        let mut taken = Taken::default();
+        let owners = self.register_owners_in_tx(tx, options, batch, &mut taken).await?;
+        let mut intakes = Vec::with_capacity(batch.len());
+        let mut items = Vec::with_capacity(batch.len());
+        for item in batch {
+            let Record::Document(owner, document) = &item.record else { continue };
+            let member = match owner {
+                Owner::Nobody => MemberRef::Anonymous,
+                known => match owners.get(known) {
+                    Some(member_id) => MemberRef::Id(*member_id),
+                    None => continue,
+                },
+            };
+            let latest = tx.db().clock().now();
+            if let Err(refused) = document.validate(options.currency, latest) {
+                taken.refuse(item, &refused);
+                continue;
+            }
+            intakes.push(Intake {
+                input: own::input_hash(owner, document),
+                document: document.clone(),
+                member,
+                key: None,
+                actor: actor.id().to_owned(),
+            });
+            items.push(item);
+        }
+        for (result, item) in self.taker().take_in_tx(tx, &intakes).await?.into_iter().zip(items) {
+            match result {
+                Ok(receipt) if receipt.replayed => taken.known += 1,
+                Ok(_) => taken.imported += 1,
+                Err(refused) => taken.refuse(item, &refused),
+            }
+        }
+        for item in batch {
+            match &item.record {
+                Record::Document(..) => {}
+                Record::Refused(row) => taken.note(item.rows, row.clone()),
+                Record::LinkedRefund(refund) => {
+                    let input = InputHash::of(&(refund.purchase_no.as_str(), own::part_text(&refund.part)));
+                    let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
+                    let key = IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
+                    match self.refund_in_tx(tx, actor, refund, &key, input).await {
+                        Ok(done) if done.receipt.replayed => taken.known += 1,
+                        Ok(_) => taken.imported += 1,
+                        // What the database did must end the transaction; a refusal refuses itself alone.
+                        Err(OrdersError::Db(error)) => return Err(error.into()),
+                        Err(refused) => taken.refuse(item, &refused),
+                    }
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Registers the customers of a batch, known or new, and refuses documents of those who cannot be.
+    async fn register_owners_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        options: &ImportOptions,
+        batch: &[Item],
+        taken: &mut Taken,
+    ) -> Result<HashMap<Owner, MemberId>, OrdersError> {
+        let mut wanted: Vec<&Owner> = Vec::new();
+        let mut commands = Vec::new();
+        let mut refused: HashMap<&Owner, OrdersError> = HashMap::new();
+        for item in batch {
+            let Record::Document(owner, _) = &item.record else { continue };
+            if *owner == Owner::Nobody || wanted.contains(&owner) || refused.contains_key(owner) {
+                continue;
+            }
+            match registration(owner, options) {
+                Ok(command) => {
+                    wanted.push(owner);
+                    commands.push(command);
+                }
+                Err(error) => drop(refused.insert(owner, error)),
+            }
+        }
+        let mut owners = HashMap::new();
+        let results = self.members.register_many_in_tx(tx, commands).await?;
+        for (owner, result) in wanted.into_iter().zip(results) {
+            match result {
+                Ok(registered) => drop(owners.insert(owner.clone(), registered.member_id)),
+                Err(error) => drop(refused.insert(owner, error.into())),
+            }
+        }
+        for item in batch {
+            if let Record::Document(owner, _) = &item.record
+                && let Some(error) = refused.get(owner)
+            {
+                taken.refuse(item, error);
+            }
+        }
+        Ok(owners)
+    }
+}
+
+fn registration(owner: &Owner, options: &ImportOptions) -> Result<RegisterMember, OrdersError> {
+    let mut command = RegisterMember {
+        phone: None,
+        external: None,
+        nickname: None,
+        channel: "import".parse()?,
+        store_code: None,
+    };
+    match owner {
+        Owner::Customer(number) => {
+            command.external = Some(ExternalIdentity::try_new(options.source.as_str(), number)?);
+        }
+        Owner::Phone(phone) => command.phone = Some(phone.parse::<PhoneNumber>()?),
+        Owner::Nobody => {}
+    }
+    Ok(command)
+}
+
+#[derive(Default)]
+struct Taken {
+    imported: i64,
+    known: i64,
+    rows_refused: i64,
+    refused: Vec<RefusedRow>,
+}
+
+impl Taken {
+    fn refuse(&mut self, item: &Item, refusal: &dyn Refusal) {
+        let problem = refusal.problem();
+        let row = RefusedRow { line: item.line, code: problem.code.to_owned(), en: problem.en, zh: problem.zh };
+        self.note(item.rows, row);
+    }
+
+    fn note(&mut self, rows: i64, row: RefusedRow) {
+        self.rows_refused += rows;
+        self.refused.push(row);
+    }
+}
+
+fn running_twice() -> OrdersError {
+    OrdersError::FileInvalid {
+        en: "another import of the same file is running: wait for it, then run this again.".into(),
+        zh: "同一文件正在导入中，请等待完成后再试。".into(),
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> OrdersError {
+    OrdersError::FileInvalid { en: format!("it cannot be read ({error})."), zh: format!("无法读取（{error}）。") }
+}
+
+fn file_size(path: &Path) -> Result<u64, OrdersError> {
+    std::fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| unreadable(&error))
+}
+
+/// The hash of the file as it lies there, by which a second run knows it again.
+async fn hash_file(path: PathBuf) -> Result<String, OrdersError> {
+    tokio::task::spawn_blocking(move || {
+        let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(data_encoding::HEXLOWER.encode(&hasher.finalize())),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+    })
+    .await
+    .map_err(|_| OrdersError::Stopping)?
+}
+
+/// Counts what is read of the file, compressed bytes.
+struct Counted<R>(R, Arc<AtomicU64>);
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        self.1.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Reads the file and sends batches of what lies beyond `done` rows. Returns the number of rows.
+fn read(
+    options: &ImportOptions,
+    done: i64,
+    bytes_read: Arc<AtomicU64>,
+    sender: &mpsc::Sender<Vec<Item>>,
+) -> Result<i64, OrdersError> {
+    let file = File::open(&options.path).map_err(|error| unreadable(&error))?;
+    let file = Counted(BufReader::new(file), bytes_read);
+    let gzipped = options.path.extension().is_some_and(|extension| extension == "gz");
+    let input: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let mut batch = Vec::with_capacity(BATCH_DOCUMENTS);
+    let mut emit = |item: Item, last_of_group: bool| {
+        if item.group_end <= done {
+            return true;
+        }
+        batch.push(item);
+        // A batch ends where a group of rows ends, so that the noted row is certain.
+        if batch.len() >= BATCH_DOCUMENTS || (last_of_group && batch.len() >= BATCH_DOCUMENTS / 2) {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_DOCUMENTS));
+            return sender.blocking_send(full).is_ok();
+        }
+        true
+    };
+    let rows = match options.format {
+        ImportFormat::OnlineRetail => online_retail::read(input, &options.source, options.currency, &mut emit)?,
+        ImportFormat::Csv => own::read_csv(input, &options.source, options.currency, &mut emit)?,
+        ImportFormat::Jsonl => own::read_jsonl(input, &options.source, options.currency, &mut emit)?,
+    };
+    if !batch.is_empty() && sender.blocking_send(batch).is_err() {
+        return Err(OrdersError::Stopping);
+    }
+    Ok(rows)
+}
+
+/// Takes an item and tells whether to go on; the flag says that a group of rows ends with it.
+type Emit<'a> = &'a mut dyn FnMut(Item, bool) -> bool;
+
+/// A refusal of a row, before it became a document.
+fn refused(line: u64, en: impl Into<String>, zh: impl Into<String>) -> Record {
+    Record::Refused(RefusedRow { line, code: "orders.row_invalid".into(), en: en.into(), zh: zh.into() })
+}
+
+/// A text of a file fit for storing: no control characters, not longer than its column.
+fn clean(text: &str, most: usize) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect::<String>().trim().to_owned()
+}
+

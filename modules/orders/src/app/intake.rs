@@ -1,0 +1,607 @@
+//! Taking in purchases, and refunds without a purchase: many callers share a transaction.
+
+use std::{collections::HashMap, sync::Arc};
+
+use huika_core::{Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp};
+use huika_db::{Batcher, Db, Engine, Tx};
+use huika_ledger::{Asset, InputHash, Need, Outcome, PostingId};
+use huika_loyalty::{Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle};
+use huika_members::{Identity, MemberAction, Members, MembersError};
+
+use crate::{
+    Document, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
+    domain::allocate,
+    store::{self, ExternalRef, LineRow, PurchaseRow, RefundLineRow, RefundRow},
+};
+
+/// Most purchases of one bulk request.
+const BULK_LIMIT: usize = 500;
+/// How far the clock of a till may run ahead of ours.
+const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
+
+/// The kind of a purchase's id.
+#[derive(Debug)]
+pub enum PurchaseIdKind {}
+impl IdKind for PurchaseIdKind {
+    const PREFIX: &'static str = "pur";
+}
+/// A purchase.
+pub type PurchaseId = Id<PurchaseIdKind>;
+
+/// The kind of a refund's id.
+#[derive(Debug)]
+pub enum RefundIdKind {}
+impl IdKind for RefundIdKind {
+    const PREFIX: &'static str = "ref";
+}
+/// A refund.
+pub type RefundId = Id<RefundIdKind>;
+
+/// How many callers' documents are put together.
+#[derive(Debug, Clone)]
+pub struct OrdersOptions {
+    /// Transactions that run side by side. SQLite has one writer and gets one lane.
+    pub lanes: usize,
+    /// Most documents of one transaction.
+    pub max_batch: usize,
+}
+
+impl Default for OrdersOptions {
+    fn default() -> Self {
+        Self { lanes: 2, max_batch: 256 }
+    }
+}
+
+/// Whose document it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberRef {
+    /// A member by id.
+    Id(MemberId),
+    /// A member by card, phone or number in another system.
+    Named(Identity),
+    /// Nobody is known.
+    Anonymous,
+}
+
+/// A document on its way in.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// What came in.
+    pub document: Document,
+    /// Whose it is.
+    pub member: MemberRef,
+    /// The caller's key. `None`: the order number alone is the key, as in files.
+    pub key: Option<IdempotencyKey>,
+    /// The hash of what the caller sent.
+    pub input: InputHash,
+    /// Who sent it.
+    pub actor: String,
+}
+
+/// What became of a document.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The purchase or refund: an id with its prefix.
+    pub document_id: String,
+    /// Whose. `None` for an anonymous one.
+    pub member_id: Option<MemberId>,
+    /// Whether it was known before, and this is the first answer again.
+    pub replayed: bool,
+    /// Points earned; negative when to be taken back.
+    pub points: i64,
+    /// The code of the tier at the time of the order.
+    pub tier_before: Option<String>,
+    /// The code of the tier afterwards.
+    pub tier_after: Option<String>,
+    /// What the ledger answered.
+    pub outcome: Option<Outcome>,
+    /// Why.
+    pub why: Option<Bilingual>,
+}
+
+impl Receipt {
+    /// The growth value after the settlement.
+    pub fn growth(&self) -> i64 {
+        self.outcome.as_ref().and_then(|outcome| outcome.last_of(Asset::Growth)).map_or(0, |entry| entry.available)
+    }
+}
+
+pub(crate) type IntakeLanes = Batcher<Intake, Result<Receipt, OrdersError>>;
+
+/// What intake works with.
+#[derive(Clone)]
+pub(crate) struct Taker {
+    pub(crate) ids: IdGenerator,
+    pub(crate) loyalty: Loyalty,
+    pub(crate) members: Members,
+}
+
+pub(crate) fn start_lanes(db: &Db, taker: &Taker, options: &OrdersOptions) -> IntakeLanes {
+    let lanes = if db.engine() == Engine::Sqlite { 1 } else { options.lanes };
+    let (db, taker) = (db.clone(), taker.clone());
+    let run = Arc::new(move |intakes: Vec<Intake>| -> huika_db::BoxFuture<'static, _> {
+        let (db, taker) = (db.clone(), taker.clone());
+        Box::pin(async move { run_batch(&db, &taker, &intakes).await })
+    });
+    Batcher::start(lanes, options.max_batch, run)
+}
+
+impl Orders {
+    /// Takes in a document together with those of other callers, and returns after the commit.
+    ///
+    /// # Errors
+    /// When the actor may not, the document contradicts itself or another one, the member is not known, or the
+    /// member's state forbids it.
+    pub async fn take_in(&self, actor: &Actor, intake: Intake) -> Result<Receipt, OrdersError> {
+        self.admit(actor, &intake).await?;
+        let lane = match &intake.member {
+            MemberRef::Id(member_id) => member_id.as_i64(),
+            MemberRef::Named(_) | MemberRef::Anonymous => 0,
+        };
+        self.lanes.submit(lane, intake).await?
+    }
+
+    /// Takes in many documents in one transaction; a refused one refuses itself alone.
+    ///
+    /// # Errors
+    /// [`OrdersError::BulkTooLarge`], or when the database fails for all of them.
+    pub async fn take_in_bulk(
+        &self,
+        actor: &Actor,
+        intakes: Vec<Intake>,
+    ) -> Result<Vec<Result<Receipt, OrdersError>>, OrdersError> {
+        if intakes.len() > BULK_LIMIT {
+            return Err(OrdersError::BulkTooLarge { most: BULK_LIMIT });
+        }
+        let mut results: Vec<Option<Result<Receipt, OrdersError>>> = Vec::with_capacity(intakes.len());
+        let mut admitted = Vec::with_capacity(intakes.len());
+        for intake in intakes {
+            match self.admit(actor, &intake).await {
+                Ok(()) => {
+                    admitted.push(intake);
+                    results.push(None);
+                }
+                Err(refused) => results.push(Some(Err(refused))),
+            }
+        }
+        let mut done = run_batch(&self.db, &self.taker(), &admitted).await.into_iter();
+        Ok(results
+            .into_iter()
+            .map(|refused| refused.or_else(|| done.next()).unwrap_or(Err(OrdersError::Stopping)))
+            .collect())
+    }
+
+    /// The tier and the way to the next after a settlement.
+    ///
+    /// # Errors
+    /// When no programme was published.
+    pub async fn progress_after(&self, receipt: &Receipt) -> Result<Option<TierProgress>, OrdersError> {
+        match &receipt.tier_after {
+            Some(tier) => Ok(Some(self.loyalty.progress_after(tier, receipt.growth()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn admit(&self, actor: &Actor, intake: &Intake) -> Result<(), OrdersError> {
+        match &intake.document {
+            Document::Purchase(_) => actor.authorize(&RECORD)?,
+            Document::UnlinkedRefund(_) => actor.authorize(&REFUND)?,
+        }
+        let program = self.loyalty.program_now().await?;
+        let latest = self.db.clock().now().plus_millis(CLOCK_SKEW_MS);
+        intake.document.validate(program.rules.currency, latest)
+    }
+}
+
+async fn run_batch(db: &Db, taker: &Taker, intakes: &[Intake]) -> Vec<Result<Receipt, OrdersError>> {
+    match db.run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, intakes))).await {
+        Ok(results) => results,
+        // Whatever broke the transaction may be the doing of one document: each gets its own.
+        Err(_) if intakes.len() > 1 => {
+            let mut results = Vec::with_capacity(intakes.len());
+            for one in intakes {
+                let one = std::slice::from_ref(one);
+                let alone = db.run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, one))).await;
+                results.push(alone.and_then(|mut results| results.pop().unwrap_or(Err(OrdersError::Stopping))));
+            }
+            results
+        }
+        Err(error) => vec![Err(error)],
+    }
+}
+
+/// What a batch writes in the end.
+#[derive(Default)]
+struct Writes {
+    refs: Vec<ExternalRef>,
+    purchases: Vec<PurchaseRow>,
+    lines: Vec<LineRow>,
+    refunds: Vec<RefundRow>,
+    refund_lines: Vec<RefundLineRow>,
+}
+
+type DocumentKey = (String, String, i64);
+
+impl Taker {
+    /// Takes in documents inside a transaction. A refused one refuses itself alone; an error of the whole is
+    /// the database's.
+    pub(crate) async fn take_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        intakes: &[Intake],
+    ) -> Result<Vec<Result<Receipt, OrdersError>>, OrdersError> {
+        let named: Vec<Identity> = intakes
+            .iter()
+            .filter_map(|intake| match &intake.member {
+                MemberRef::Named(identity) => Some(identity.clone()),
+                _ => None,
+            })
+            .collect();
+        let found = if named.is_empty() { HashMap::new() } else { self.members.find_many_in_tx(tx, &named).await? };
+        let owners: Vec<Option<Result<MemberId, MembersError>>> = intakes
+            .iter()
+            .map(|intake| match &intake.member {
+                MemberRef::Id(member_id) => Some(Ok(*member_id)),
+                MemberRef::Named(identity) => Some(found.get(identity).copied().ok_or(MembersError::NotFound)),
+                MemberRef::Anonymous => None,
+            })
+            .collect();
+        let members: Vec<MemberId> = owners.iter().flatten().filter_map(|owner| owner.as_ref().ok().copied()).collect();
+        let states = if members.is_empty() { HashMap::new() } else { self.members.states_in_tx(tx, &members).await? };
+
+        let mut known = store::ref_load(tx, intakes.iter().map(|intake| &intake.document)).await?;
+        let mut answers = self.answer_known(tx, intakes, &known).await?;
+
+        let document_ids: Vec<i64> = intakes.iter().map(|intake| self.next_id(&intake.document)).collect();
+        let needs: Vec<Need> = intakes
+            .iter()
+            .zip(&owners)
+            .zip(&document_ids)
+            .filter_map(|((intake, owner), document_id)| {
+                let member_id = *owner.as_ref()?.as_ref().ok()?;
+                let key = key_of(intake, *document_id);
+                Some(match intake.document {
+                    Document::Purchase(_) => Need::to_earn(member_id, &key),
+                    Document::UnlinkedRefund(_) => Need::to_spend(member_id, &key),
+                })
+            })
+            .collect();
+        let mut book = self.loyalty.ledger().book_in_tx(tx, &needs).await?;
+        let mut settling = self.loyalty.settling_in_tx(tx, &members).await?;
+
+        let now = tx.db().clock().now();
+        let mut writes = Writes::default();
+        let mut results = Vec::with_capacity(intakes.len());
+        for ((intake, owner), document_id) in intakes.iter().zip(owners).zip(document_ids) {
+            let name = store::ref_key(&intake.document);
+            if let Some(before) = known.get(&name) {
+                results.push(answer_again(before, intake, &mut answers));
+                continue;
+            }
+            let member_id = match owner {
+                None => None,
+                Some(Ok(member_id)) => Some(member_id),
+                Some(Err(refused)) => {
+                    results.push(Err(refused.into()));
+                    continue;
+                }
+            };
+            if let Some(member_id) = member_id {
+                let state = states.get(&member_id).ok_or(MembersError::NotFound);
+                if let Err(refused) = state.and_then(|state| state.require(MemberAction::Earn)) {
+                    results.push(Err(refused.into()));
+                    continue;
+                }
+            }
+            let receipt = match member_id {
+                Some(member_id) => {
+                    let settled = settle(&mut settling, &mut book, intake, member_id, document_id);
+                    settled.map(|settled| self.write_known(&mut writes, intake, member_id, document_id, settled, now))
+                }
+                None => Ok(self.write_anonymous(&mut writes, intake, document_id, now)),
+            };
+            if let Ok(receipt) = &receipt {
+                // A second copy of the same document in this batch is answered like a later one.
+                let member_id = receipt.member_id.unwrap_or(MemberId::from_i64(0));
+                known.insert(name.clone(), ExternalRef::new(&intake.document, member_id, document_id, intake.input));
+                answers.insert(name, Receipt { replayed: true, ..receipt.clone() });
+            }
+            results.push(receipt);
+        }
+
+        book.save_in_tx(tx).await?;
+        settling.save_in_tx(tx).await?;
+        store::ref_insert(tx, &writes.refs).await?;
+        store::purchase_insert(tx, &writes.purchases, &writes.lines).await?;
+        store::refund_insert(tx, &writes.refunds, &writes.refund_lines).await?;
+        Ok(results)
+    }
+
+    fn next_id(&self, document: &Document) -> i64 {
+        match document {
+            Document::Purchase(_) => self.ids.next::<PurchaseIdKind>().as_i64(),
+            Document::UnlinkedRefund(_) => self.ids.next::<RefundIdKind>().as_i64(),
+        }
+    }
+
+    /// The first answers of documents that were taken in before.
+    async fn answer_known(
+        &self,
+        tx: &mut Tx<'_>,
+        intakes: &[Intake],
+        known: &HashMap<DocumentKey, ExternalRef>,
+    ) -> Result<HashMap<DocumentKey, Receipt>, OrdersError> {
+        if known.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let wanted = |document: i64| -> Vec<(i64, i64)> {
+            let refs = intakes.iter().filter_map(|intake| known.get(&store::ref_key(&intake.document)));
+            refs.filter(|known| known.document == document)
+                .map(|known| (known.member_id.as_i64(), known.document_id))
+                .collect()
+        };
+        let mut receipts = HashMap::new();
+        for purchase in store::purchase_load(tx, &wanted(store::PURCHASE)).await? {
+            let key = (purchase.external_no.clone(), purchase.source.clone(), store::PURCHASE);
+            receipts.insert(key, receipt_of_purchase(tx, &purchase).await?);
+        }
+        for refund in store::refund_load(tx, &wanted(store::REFUND)).await? {
+            let key = (refund.external_no.clone(), refund.source.clone(), store::REFUND);
+            receipts.insert(key, receipt_of_refund(tx, &refund).await?);
+        }
+        Ok(receipts)
+    }
+
+    fn write_known(
+        &self,
+        writes: &mut Writes,
+        intake: &Intake,
+        member_id: MemberId,
+        document_id: i64,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Receipt {
+        self.write(writes, intake, member_id, true, document_id, Some(&settled), now);
+        let taken_back = taken_back(&settled.outcome);
+        // A refund leaves the tier to the next evaluation.
+        let purchase = matches!(intake.document, Document::Purchase(_));
+        Receipt {
+            document_id: public_id(&intake.document, document_id),
+            member_id: Some(member_id),
+            replayed: false,
+            points: settled.points,
+            tier_before: purchase.then_some(settled.tier_before),
+            tier_after: purchase.then_some(settled.tier_after),
+            outcome: Some(settled.outcome),
+            why: Some(settled.trace.explain(taken_back)),
+        }
+    }
+
+    fn write_anonymous(&self, writes: &mut Writes, intake: &Intake, document_id: i64, now: Timestamp) -> Receipt {
+        let nobody: MemberId = self.ids.next::<MemberKind>();
+        self.write(writes, intake, nobody, false, document_id, None, now);
+        Receipt {
+            document_id: public_id(&intake.document, document_id),
+            member_id: None,
+            replayed: false,
+            points: 0,
+            tier_before: None,
+            tier_after: None,
+            outcome: None,
+            why: None,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one document, spread over its rows here and nowhere else")]
+    fn write(
+        &self,
+        writes: &mut Writes,
+        intake: &Intake,
+        member_id: MemberId,
+        identified: bool,
+        document_id: i64,
+        settled: Option<&Settled>,
+        now: Timestamp,
+    ) {
+        writes.refs.push(ExternalRef::new(&intake.document, member_id, document_id, intake.input));
+        let posting_id = settled.map(|settled| settled.outcome.posting_id);
+        match &intake.document {
+            Document::Purchase(purchase) => {
+                let points = settled.map_or(0, |settled| settled.points);
+                writes.lines.extend(lines_of(purchase, member_id, document_id, points));
+                writes.purchases.push(PurchaseRow {
+                    member_id,
+                    purchase_id: document_id,
+                    identified,
+                    kind: purchase.kind.code(),
+                    source: purchase.source.to_string(),
+                    external_no: purchase.external_no.to_string(),
+                    channel: purchase.channel.to_string(),
+                    store_code: purchase.store_code.as_ref().map(ToString::to_string),
+                    payment_method: purchase.payment_method.as_ref().map(ToString::to_string),
+                    placed_at: purchase.placed_at,
+                    recorded_at: now,
+                    currency: purchase.currency,
+                    paid_minor: purchase.paid_minor,
+                    refunded_minor: 0,
+                    points,
+                    tier_before: settled.map(|settled| settled.tier_before.clone()),
+                    tier_after: settled.map(|settled| settled.tier_after.clone()),
+                    posting_id,
+                });
+            }
+            Document::UnlinkedRefund(refund) => {
+                let lines = refund.lines.iter().enumerate().map(|(at, line)| RefundLineRow {
+                    member_id,
+                    refund_id: document_id,
+                    line_no: at as i64 + 1,
+                    sku: line.sku.clone(),
+                    name: line.name.clone(),
+                    quantity: line.quantity,
+                    amount_minor: line.amount_minor,
+                });
+                writes.refund_lines.extend(lines);
+                writes.refunds.push(RefundRow {
+                    member_id,
+                    refund_id: document_id,
+                    identified,
+                    purchase_id: None,
+                    source: refund.source.to_string(),
+                    external_no: refund.external_no.to_string(),
+                    refunded_at: refund.refunded_at,
+                    recorded_at: now,
+                    currency: refund.currency,
+                    amount_minor: refund.amount_minor,
+                    points: settled.map_or(0, |settled| -settled.points),
+                    posting_id,
+                });
+            }
+        }
+    }
+}
+
+fn settle(
+    settling: &mut huika_loyalty::Settling,
+    book: &mut huika_ledger::Book,
+    intake: &Intake,
+    member_id: MemberId,
+    document_id: i64,
+) -> Result<Settled, OrdersError> {
+    let key = key_of(intake, document_id);
+    let reference = public_id(&intake.document, document_id);
+    let settled: Result<Settled, LoyaltyError> = match &intake.document {
+        Document::Purchase(purchase) => settling.purchase(
+            book,
+            &PurchaseToSettle {
+                member_id,
+                key,
+                input: intake.input,
+                reference,
+                actor: intake.actor.clone(),
+                // An adjustment is the shop's own correction: it earns nothing.
+                paid_minor: if purchase.kind == PurchaseKind::Sale { purchase.paid_minor } else { 0 },
+                currency: purchase.currency,
+                effective_at: purchase.placed_at,
+            },
+        ),
+        Document::UnlinkedRefund(refund) => settling.unlinked_refund(
+            book,
+            &UnlinkedRefundToSettle {
+                member_id,
+                key,
+                input: intake.input,
+                reference,
+                actor: intake.actor.clone(),
+                refunded_minor: refund.amount_minor,
+                currency: refund.currency,
+                effective_at: refund.refunded_at,
+            },
+        ),
+    };
+    let settled = settled?;
+    if settled.outcome.replayed {
+        // The key was used for something that is not this order: same input, another number.
+        let key = intake.key.as_ref().map(ToString::to_string).unwrap_or_default();
+        return Err(huika_ledger::LedgerError::IdempotencyConflict { key }.into());
+    }
+    Ok(settled)
+}
+
+fn key_of(intake: &Intake, document_id: i64) -> IdempotencyKey {
+    match &intake.key {
+        Some(key) => key.clone(),
+        None => IdempotencyKey::derived("document", public_id(&intake.document, document_id)),
+    }
+}
+
+pub(crate) fn public_id(document: &Document, document_id: i64) -> String {
+    match document {
+        Document::Purchase(_) => PurchaseId::from_i64(document_id).to_string(),
+        Document::UnlinkedRefund(_) => RefundId::from_i64(document_id).to_string(),
+    }
+}
+
+fn lines_of(purchase: &PurchaseDocument, member_id: MemberId, purchase_id: i64, points: i64) -> Vec<LineRow> {
+    let weights: Vec<i64> = purchase.lines.iter().map(|line| line.amount_minor.max(0)).collect();
+    let shares = allocate(points, &weights);
+    purchase
+        .lines
+        .iter()
+        .zip(shares)
+        .enumerate()
+        .map(|(at, (line, points))| LineRow {
+            member_id,
+            purchase_id,
+            line_no: at as i64 + 1,
+            sku: line.sku.clone(),
+            name: line.name.clone(),
+            category: line.category.clone(),
+            quantity: line.quantity,
+            paid_minor: line.amount_minor,
+            points,
+            refunded_minor: 0,
+        })
+        .collect()
+}
+
+fn answer_again(
+    before: &ExternalRef,
+    intake: &Intake,
+    answers: &mut HashMap<DocumentKey, Receipt>,
+) -> Result<Receipt, OrdersError> {
+    if before.input != intake.input {
+        return Err(OrdersError::OrderConflict {
+            source_code: intake.document.source().to_string(),
+            external_no: intake.document.external_no().to_string(),
+        });
+    }
+    answers.get(&store::ref_key(&intake.document)).cloned().ok_or(OrdersError::PurchaseNotFound)
+}
+
+/// What an entry really took of the points that a refund wanted back.
+pub(crate) fn taken_back(outcome: &Outcome) -> Option<TakenBack> {
+    let entry = outcome.entries.iter().find(|entry| entry.asset == Asset::Points && entry.total_change() <= 0)?;
+    Some(TakenBack { taken: -entry.total_change(), shortfall: entry.shortfall })
+}
+
+pub(crate) async fn receipt_of_purchase(tx: &mut Tx<'_>, purchase: &PurchaseRow) -> Result<Receipt, OrdersError> {
+    let (outcome, why) = explained(tx, purchase.member_id, purchase.posting_id).await?;
+    Ok(Receipt {
+        document_id: PurchaseId::from_i64(purchase.purchase_id).to_string(),
+        member_id: purchase.identified.then_some(purchase.member_id),
+        replayed: true,
+        points: purchase.points,
+        tier_before: purchase.tier_before.clone(),
+        tier_after: purchase.tier_after.clone(),
+        outcome,
+        why,
+    })
+}
+
+pub(crate) async fn receipt_of_refund(tx: &mut Tx<'_>, refund: &RefundRow) -> Result<Receipt, OrdersError> {
+    let (outcome, why) = explained(tx, refund.member_id, refund.posting_id).await?;
+    Ok(Receipt {
+        document_id: RefundId::from_i64(refund.refund_id).to_string(),
+        member_id: refund.identified.then_some(refund.member_id),
+        replayed: true,
+        points: -refund.points,
+        tier_before: None,
+        tier_after: None,
+        outcome,
+        why,
+    })
+}
+
+/// The stored answer and why of a posting.
+pub(crate) async fn explained(
+    tx: &mut Tx<'_>,
+    member_id: MemberId,
+    posting_id: Option<PostingId>,
+) -> Result<(Option<Outcome>, Option<Bilingual>), OrdersError> {
+    let Some(posting_id) = posting_id else { return Ok((None, None)) };
+    let Some(posting) = huika_ledger::posting(tx, member_id, posting_id).await? else { return Ok((None, None)) };
+    let trace = posting.trace.as_deref().and_then(|json| serde_json::from_str::<Trace>(json).ok());
+    let outcome = Outcome { posting_id, replayed: true, entries: posting.entries };
+    let why = trace.map(|trace| trace.explain(taken_back(&outcome)));
+    Ok((Some(outcome), why))
+}

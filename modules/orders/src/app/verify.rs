@@ -1,0 +1,91 @@
+//! Proving that documents and postings tell the same story.
+
+use std::collections::HashMap;
+
+use huika_core::MemberId;
+use huika_db::Tx;
+use huika_ledger::{Asset, VerifyReport};
+use serde::Serialize;
+
+use super::intake::{PurchaseId, RefundId};
+use crate::{OrdersError, store};
+
+/// Members per page.
+const PAGE: i64 = 200;
+
+/// What was checked of orders.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct OrdersVerification {
+    /// Documents with a posting.
+    pub documents: u64,
+}
+
+impl crate::Orders {
+    /// Checks within a snapshot that every document of a member has exactly one posting and every posting its
+    /// document, that growth equals net spend, and that lines and refunds add up. Adds what does not to `report`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn verify_in_tx(tx: &mut Tx<'_>, report: &mut VerifyReport) -> Result<OrdersVerification, OrdersError> {
+        let mut checked = OrdersVerification::default();
+        for (member_id, purchase_id, problem) in store::contradictions(tx).await? {
+            report.find(format!("orders_purchase {member_id} {}", PurchaseId::from_i64(purchase_id)), problem);
+        }
+        let mut after = i64::MIN;
+        loop {
+            let page = store::member_page(tx, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(checked) };
+            after = last.as_i64();
+            verify_page(tx, &page, &mut checked, report).await?;
+        }
+    }
+}
+
+async fn verify_page(
+    tx: &mut Tx<'_>,
+    page: &[MemberId],
+    checked: &mut OrdersVerification,
+    report: &mut VerifyReport,
+) -> Result<(), OrdersError> {
+    let mut references = HashMap::new();
+    for posting in huika_ledger::posting_references(tx, page, &["purchase", "refund"]).await? {
+        if let Some(other) = references.insert((posting.member_id, posting.reference.clone()), posting.posting_id) {
+            report.find(
+                format!("ledger_posting {} {}", posting.member_id, posting.posting_id),
+                format!("{} was posted twice, also by {other}", posting.reference),
+            );
+        }
+    }
+    let mut net: HashMap<MemberId, i64> = HashMap::new();
+    for document in store::documents_of(tx, page).await? {
+        checked.documents += 1;
+        *net.entry(document.member_id).or_default() += document.net_minor;
+        let reference = if document.document == store::PURCHASE {
+            PurchaseId::from_i64(document.document_id).to_string()
+        } else {
+            RefundId::from_i64(document.document_id).to_string()
+        };
+        let posted = references.remove(&(document.member_id, reference.clone()));
+        if posted.is_none() || posted != document.posting_id {
+            report.find(format!("{} of {}", reference, document.member_id), "its posting is missing or another one");
+        }
+    }
+    for ((member_id, reference), posting_id) in references {
+        report.find(
+            format!("ledger_posting {member_id} {posting_id}"),
+            format!("there is no document {reference}"),
+        );
+    }
+    let growth: HashMap<MemberId, i64> =
+        huika_ledger::stored_balances(tx, page, Asset::Growth).await?.into_iter().collect();
+    for (member_id, net) in net {
+        let growth = growth.get(&member_id).copied().unwrap_or(0);
+        if growth != net {
+            report.find(
+                format!("ledger_account {member_id} growth"),
+                format!("growth is {growth}, purchases less refunds give {net}"),
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Purchases and refunds: synchronous and pure.
+
+mod allocate;
+mod document;
+mod refund;
+
+pub(crate) use allocate::allocate;
+pub use document::{
+    Document, LineDocument, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart, UnlinkedRefundDocument,
+};
+pub use refund::LineRefund;
+pub(crate) use refund::{RefundableLine, decide_lines};

@@ -1,0 +1,80 @@
+//! Orders: purchases and refunds as tills, shops and files report them, settled into points, growth and tier.
+//!
+//! - Intake is idempotent by the order number of its source: the same number with the same content is answered
+//!   again, with other content it is refused.
+//! - A purchase, its lines, its posting and a change of tier are one transaction; concurrent purchases share it.
+//! - A refund names lines or an amount. What it takes back is pro rata by line, and the last refund of a line
+//!   takes the remainder, so that any sequence of partial refunds ends at zero.
+//! - [`Orders::verify`] proves that every document has exactly one posting and that growth equals net spend.
+
+use huika_core::{IdGenerator, Permission};
+use huika_db::{Db, Migration};
+use huika_loyalty::Loyalty;
+use huika_members::Members;
+
+mod app;
+mod domain;
+mod error;
+pub mod http;
+mod store;
+
+pub use app::{
+    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersOptions, OrdersVerification,
+    PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt, RefundView, RefusedRow, Report, TierShare,
+};
+pub use domain::{
+    Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,
+    UnlinkedRefundDocument,
+};
+pub use error::OrdersError;
+
+/// See purchases and refunds.
+pub const READ: Permission =
+    Permission { name: "orders.read", en: "See purchases and refunds", zh: "查看消费与退款" };
+/// Record purchases.
+pub const RECORD: Permission =
+    Permission { name: "orders.record", en: "Record purchases", zh: "录入消费" };
+/// Record refunds.
+pub const REFUND: Permission =
+    Permission { name: "orders.refund", en: "Record refunds", zh: "录入退款" };
+/// All permissions of this module.
+pub const PERMISSIONS: &[Permission] = &[READ, RECORD, REFUND];
+
+/// The orders service. Clones share its lanes.
+#[derive(Clone)]
+pub struct Orders {
+    pub(crate) db: Db,
+    pub(crate) ids: IdGenerator,
+    pub(crate) loyalty: Loyalty,
+    pub(crate) members: Members,
+    pub(crate) lanes: app::IntakeLanes,
+}
+
+impl Orders {
+    /// Starts the service and its lanes.
+    pub fn start(db: Db, ids: IdGenerator, loyalty: Loyalty, options: &OrdersOptions) -> Self {
+        let members = loyalty.members().clone();
+        let taker = app::Taker { ids: ids.clone(), loyalty: loyalty.clone(), members: members.clone() };
+        let lanes = app::start_lanes(&db, &taker, options);
+        Self { db, ids, loyalty, members, lanes }
+    }
+
+    /// The moment at which a request counts when it names none.
+    pub(crate) fn now(&self) -> huika_core::Timestamp {
+        self.db.clock().now()
+    }
+
+    pub(crate) fn taker(&self) -> app::Taker {
+        app::Taker { ids: self.ids.clone(), loyalty: self.loyalty.clone(), members: self.members.clone() }
+    }
+}
+
+/// The tables of this module.
+pub fn migrations() -> Vec<Migration> {
+    vec![Migration {
+        module: "orders",
+        number: 1,
+        name: "orders",
+        sql: include_str!("../migrations/0001_orders.sql"),
+    }]
+}
