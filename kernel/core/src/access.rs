@@ -31,17 +31,26 @@ enum Rights {
 impl Actor {
     /// Huika itself: jobs, imports and commands of the person at the machine.
     pub fn system(purpose: &str) -> Self {
-        Self { id: format!("system:{purpose}").into(), rights: Rights::All }
+        Self {
+            id: format!("system:{purpose}").into(),
+            rights: Rights::All,
+        }
     }
 
     /// Somebody who may do everything, such as the owner.
     pub fn with_all_rights(id: impl fmt::Display) -> Self {
-        Self { id: id.to_string().into(), rights: Rights::All }
+        Self {
+            id: id.to_string().into(),
+            rights: Rights::All,
+        }
     }
 
     /// Somebody who may do what is listed, by the names of permissions.
     pub fn with_rights(id: impl fmt::Display, names: impl IntoIterator<Item = String>) -> Self {
-        Self { id: id.to_string().into(), rights: Rights::Named(Arc::new(names.into_iter().collect())) }
+        Self {
+            id: id.to_string().into(),
+            rights: Rights::Named(Arc::new(names.into_iter().collect())),
+        }
     }
 
     /// The actor in the audit log and beside postings: an id with its prefix.
@@ -57,7 +66,9 @@ impl Actor {
         match &self.rights {
             Rights::All => Ok(()),
             Rights::Named(names) if names.contains(permission.name) => Ok(()),
-            Rights::Named(_) => Err(Denied { permission: permission.name }),
+            Rights::Named(_) => Err(Denied {
+                permission: permission.name,
+            }),
         }
     }
 }

@@ -42,7 +42,10 @@ impl Clock {
     }
 
     /// The current moment.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => {
@@ -81,7 +84,9 @@ impl Clock {
             tokio::time::sleep(duration).await;
             return;
         };
-        let until = self.now().plus_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
+        let until = self
+            .now()
+            .plus_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
         loop {
             let moved = manual.moved.notified();
             if self.now() >= until {
@@ -92,7 +97,10 @@ impl Clock {
     }
 
     /// Starts to measure how long something takes, for metrics and progress. Always real time.
-    #[expect(clippy::disallowed_methods, reason = "durations for metrics are monotonic, not business time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "durations for metrics are monotonic, not business time"
+    )]
     pub fn stopwatch(&self) -> Stopwatch {
         Stopwatch(Instant::now())
     }

@@ -131,9 +131,7 @@ impl<K: IdKind> FromStr for Id<K> {
                 .ok_or_else(|| error.clone())?;
             value = value << 5 | digit as u128;
         }
-        i64::try_from(value)
-            .map(Self::from_i64)
-            .map_err(|_| error)
+        i64::try_from(value).map(Self::from_i64).map_err(|_| error)
     }
 }
 
@@ -217,10 +215,7 @@ impl IdGenerator {
             }
         };
         let (millis, sequence) = (tick >> SEQUENCE_BITS, tick & ((1 << SEQUENCE_BITS) - 1));
-        (millis << (NODE_BITS + SEQUENCE_BITS)
-            | u64::from(self.node) << SEQUENCE_BITS
-            | sequence)
-            & POSITIVE
+        (millis << (NODE_BITS + SEQUENCE_BITS) | u64::from(self.node) << SEQUENCE_BITS | sequence) & POSITIVE
     }
 }
 
@@ -260,7 +255,9 @@ mod tests {
     #[test]
     fn scattered_ids_spread_over_the_high_bits() {
         let ids = IdGenerator::new(Clock::manual(Timestamp::from_millis(EPOCH_MS + 5)), 0);
-        let buckets: HashSet<i64> = (0..1_000).map(|_| ids.next::<Scattered>().as_i64() >> 57).collect();
+        let buckets: HashSet<i64> = (0..1_000)
+            .map(|_| ids.next::<Scattered>().as_i64() >> 57)
+            .collect();
         assert!(buckets.len() > 50, "only {} of 64 buckets", buckets.len());
     }
 
@@ -269,7 +266,12 @@ mod tests {
         let ids = IdGenerator::new(Clock::manual(Timestamp::from_millis(EPOCH_MS + 5)), 3);
         let id = ids.next::<Scattered>();
         assert_eq!(id.to_string().parse::<Id<Scattered>>(), Ok(id));
-        for wrong in [id.to_string().replace("sca", "ord"), "sca_".into(), "sca_zzzzzzzzzzzzz".into(), String::new()] {
+        for wrong in [
+            id.to_string().replace("sca", "ord"),
+            "sca_".into(),
+            "sca_zzzzzzzzzzzzz".into(),
+            String::new(),
+        ] {
             assert!(wrong.parse::<Id<Scattered>>().is_err(), "{wrong}");
         }
     }

@@ -11,7 +11,10 @@ pub struct IdempotencyKey(String);
 
 /// The text cannot serve as an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an idempotency key has 1 to {} visible ASCII characters", IdempotencyKey::MAX_LENGTH)]
+#[error(
+    "an idempotency key has 1 to {} visible ASCII characters",
+    IdempotencyKey::MAX_LENGTH
+)]
 pub struct InvalidIdempotencyKey;
 
 impl IdempotencyKey {
@@ -38,7 +41,10 @@ impl IdempotencyKey {
     /// When the result is too long: parts are ids and fixed words of known length.
     pub fn derived(purpose: &str, of: impl fmt::Display) -> Self {
         let text = format!("{purpose}/{of}");
-        assert!(text.len() <= Self::MAX_LENGTH && text.is_ascii(), "derived key too long: {text}");
+        assert!(
+            text.len() <= Self::MAX_LENGTH && text.is_ascii(),
+            "derived key too long: {text}"
+        );
         Self(text)
     }
 

@@ -47,8 +47,9 @@ impl FromStr for Currency {
     type Err = UnknownCurrency;
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         // Currencies without two decimals (JPY, KRW, KWD) are refused rather than miscounted.
-        const TWO_DECIMALS: [&str; 12] =
-            ["CNY", "HKD", "MOP", "TWD", "SGD", "MYR", "THB", "USD", "EUR", "GBP", "AUD", "CAD"];
+        const TWO_DECIMALS: [&str; 12] = [
+            "CNY", "HKD", "MOP", "TWD", "SGD", "MYR", "THB", "USD", "EUR", "GBP", "AUD", "CAD",
+        ];
         if !TWO_DECIMALS.contains(&code) {
             return Err(UnknownCurrency);
         }
@@ -103,7 +104,10 @@ impl Money {
     /// # Panics
     /// When the currencies differ: intake refuses foreign currencies before anything is added.
     pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
-        assert_eq!(self.currency, other.currency, "amounts of two currencies were added");
+        assert_eq!(
+            self.currency, other.currency,
+            "amounts of two currencies were added"
+        );
         let minor = self.minor.checked_add(other.minor).ok_or(Overflow)?;
         Ok(Self { minor, ..self })
     }
@@ -116,7 +120,11 @@ impl fmt::Display for Money {
         let magnitude = self.minor.unsigned_abs();
         let (whole, cents) = (magnitude / 100, magnitude % 100);
         write!(f, "{minus}{}{whole}", self.currency.sign())?;
-        if cents > 0 { write!(f, ".{cents:02}") } else { Ok(()) }
+        if cents > 0 {
+            write!(f, ".{cents:02}")
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -42,7 +42,10 @@ struct RateParts {
 
 impl Rate {
     /// One.
-    pub const ONE: Self = Self { numerator: 1, denominator: 1 };
+    pub const ONE: Self = Self {
+        numerator: 1,
+        denominator: 1,
+    };
 
     /// A fraction.
     ///
@@ -52,7 +55,10 @@ impl Rate {
         if denominator == 0 {
             return Err(InvalidRate);
         }
-        Ok(Self { numerator, denominator })
+        Ok(Self {
+            numerator,
+            denominator,
+        })
     }
 
     /// The numerator.
@@ -83,7 +89,11 @@ impl Rate {
     /// When the result leaves 64 bits.
     pub fn apply_excess(self, amount: i64, rounding: Rounding) -> Result<i64, Overflow> {
         let excess = i128::from(self.numerator) - i128::from(self.denominator);
-        divide(i128::from(amount) * excess, i128::from(self.denominator), rounding)
+        divide(
+            i128::from(amount) * excess,
+            i128::from(self.denominator),
+            rounding,
+        )
     }
 
     /// `total × part ÷ whole`, rounded: a share pro rata.
@@ -121,7 +131,10 @@ impl TryFrom<RateParts> for Rate {
 }
 impl From<Rate> for RateParts {
     fn from(rate: Rate) -> Self {
-        Self { numerator: rate.numerator, denominator: rate.denominator }
+        Self {
+            numerator: rate.numerator,
+            denominator: rate.denominator,
+        }
     }
 }
 
@@ -158,9 +171,21 @@ mod tests {
         ];
         for (amount, floor, ceiling, half_up, half_even) in table {
             assert_eq!(half.apply(amount, Rounding::Floor), Ok(floor), "{amount} floor");
-            assert_eq!(half.apply(amount, Rounding::Ceiling), Ok(ceiling), "{amount} ceiling");
-            assert_eq!(half.apply(amount, Rounding::HalfUp), Ok(half_up), "{amount} half up");
-            assert_eq!(half.apply(amount, Rounding::HalfEven), Ok(half_even), "{amount} half even");
+            assert_eq!(
+                half.apply(amount, Rounding::Ceiling),
+                Ok(ceiling),
+                "{amount} ceiling"
+            );
+            assert_eq!(
+                half.apply(amount, Rounding::HalfUp),
+                Ok(half_up),
+                "{amount} half up"
+            );
+            assert_eq!(
+                half.apply(amount, Rounding::HalfEven),
+                Ok(half_even),
+                "{amount} half even"
+            );
         }
     }
 
@@ -169,7 +194,10 @@ mod tests {
         let gold = Rate::try_new(12, 10).unwrap_or(Rate::ONE);
         assert_eq!(gold.apply_excess(248, Rounding::Floor), Ok(49));
         assert_eq!(gold.to_string(), "1.2");
-        assert_eq!(Rate::try_new(1, 3).map(|rate| rate.to_string()), Ok("1/3".to_owned()));
+        assert_eq!(
+            Rate::try_new(1, 3).map(|rate| rate.to_string()),
+            Ok("1/3".to_owned())
+        );
     }
 
     #[test]

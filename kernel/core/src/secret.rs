@@ -57,11 +57,26 @@ impl Keyring {
     pub fn parse(text: &str) -> Result<Self, InvalidKeyring> {
         let mut masters = BTreeMap::new();
         let mut index = None;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let invalid = |why: &str| InvalidKeyring(why.to_owned());
-            let (name, key) = line.split_once(':').ok_or_else(|| invalid("a line has no colon"))?;
-            let bytes = Zeroizing::new(BASE64.decode(key.trim().as_bytes()).map_err(|_| invalid("a key is not Base64"))?);
-            let key: Key = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| invalid("a key has not 32 bytes"))?);
+            let (name, key) = line
+                .split_once(':')
+                .ok_or_else(|| invalid("a line has no colon"))?;
+            let bytes = Zeroizing::new(
+                BASE64
+                    .decode(key.trim().as_bytes())
+                    .map_err(|_| invalid("a key is not Base64"))?,
+            );
+            let key: Key = Zeroizing::new(
+                bytes
+                    .as_slice()
+                    .try_into()
+                    .map_err(|_| invalid("a key has not 32 bytes"))?,
+            );
             if name == "index" {
                 index = Some(key);
             } else {
@@ -71,7 +86,9 @@ impl Keyring {
         }
         match index {
             Some(index) if !masters.is_empty() => Ok(Self { masters, index }),
-            _ => Err(InvalidKeyring("the index key or the master key is missing".into())),
+            _ => Err(InvalidKeyring(
+                "the index key or the master key is missing".into(),
+            )),
         }
     }
 
@@ -86,7 +103,10 @@ impl Keyring {
     /// # Errors
     /// When the key is missing, the bytes were altered or the context is another one.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
-        let version = sealed.get(1..5).and_then(|bytes| bytes.try_into().ok()).ok_or(CannotOpen)?;
+        let version = sealed
+            .get(1..5)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(CannotOpen)?;
         let key = self.masters.get(&u32::from_be_bytes(version)).ok_or(CannotOpen)?;
         open(key, context, sealed)
     }
@@ -104,7 +124,11 @@ impl Keyring {
     /// As [`Keyring::open`].
     pub fn open_data_key(&self, context: &str, wrapped: &[u8]) -> Result<DataKey, CannotOpen> {
         let bytes = self.open(context, wrapped)?;
-        bytes.as_slice().try_into().map(|key| DataKey(Zeroizing::new(key))).map_err(|_| CannotOpen)
+        bytes
+            .as_slice()
+            .try_into()
+            .map(|key| DataKey(Zeroizing::new(key)))
+            .map_err(|_| CannotOpen)
     }
 
     /// The text under which an encrypted value is found: the same for the same value, and useless without
@@ -114,7 +138,9 @@ impl Keyring {
     }
 
     fn current(&self) -> (u32, &Key) {
-        self.masters.last_key_value().map_or_else(|| (0, &self.index), |(version, key)| (*version, key))
+        self.masters
+            .last_key_value()
+            .map_or_else(|| (0, &self.index), |(version, key)| (*version, key))
     }
 }
 
@@ -163,7 +189,10 @@ pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 fn seal(key: &Key, version: u32, rng: &Rng, context: &str, plain: &[u8]) -> Vec<u8> {
     let nonce: [u8; NONCE_BYTES] = rng.bytes();
-    let payload = Payload { msg: plain, aad: context.as_bytes() };
+    let payload = Payload {
+        msg: plain,
+        aad: context.as_bytes(),
+    };
     let cipher = match Aes256Gcm::new(&(**key).into()).encrypt(&nonce.into(), payload) {
         Ok(cipher) => cipher,
         Err(_) => unreachable!("AES-GCM refuses only messages above 64 GiB"),
@@ -183,7 +212,13 @@ fn open(key: &Key, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, C
     }
     let nonce: [u8; NONCE_BYTES] = header[5..].try_into().map_err(|_| CannotOpen)?;
     Aes256Gcm::new(&(**key).into())
-        .decrypt(&nonce.into(), Payload { msg: cipher, aad: context.as_bytes() })
+        .decrypt(
+            &nonce.into(),
+            Payload {
+                msg: cipher,
+                aad: context.as_bytes(),
+            },
+        )
         .map(Zeroizing::new)
         .map_err(|_| CannotOpen)
 }
@@ -202,7 +237,11 @@ mod tests {
         let keys = keyring(&Keyring::generate(&rng));
         let (data_key, wrapped) = keys.new_data_key(&rng, "member/1");
         let sealed = data_key.seal(&rng, "phone", b"13800138000");
-        let opened = keys.open_data_key("member/1", &wrapped).unwrap().open("phone", &sealed).unwrap();
+        let opened = keys
+            .open_data_key("member/1", &wrapped)
+            .unwrap()
+            .open("phone", &sealed)
+            .unwrap();
         assert_eq!(&*opened, b"13800138000");
         assert!(keys.open_data_key("member/2", &wrapped).is_err());
         assert!(data_key.open("name", &sealed).is_err());
@@ -210,7 +249,10 @@ mod tests {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
             // The version of a data key is not used, everything else is authenticated.
-            assert!((1..5).contains(&at) || data_key.open("phone", &altered).is_err(), "byte {at}");
+            assert!(
+                (1..5).contains(&at) || data_key.open("phone", &altered).is_err(),
+                "byte {at}"
+            );
         }
     }
 
@@ -225,7 +267,10 @@ mod tests {
         let after = keyring(&format!("{}{second}\n", *text));
         assert_eq!(&*after.open("client", &sealed).unwrap(), b"secret");
         assert_eq!(after.seal(&rng, "client", b"x")[4], 2);
-        assert_eq!(before.blind_index("phone", "+8613800138000"), after.blind_index("phone", "+8613800138000"));
+        assert_eq!(
+            before.blind_index("phone", "+8613800138000"),
+            after.blind_index("phone", "+8613800138000")
+        );
         assert_ne!(before.blind_index("phone", "1"), before.blind_index("name", "1"));
     }
 

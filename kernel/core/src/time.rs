@@ -169,9 +169,11 @@ impl Calendar {
     /// # Errors
     /// When the name is not in the time zone database.
     pub fn try_new(zone: &str) -> Result<Self, InvalidTime> {
-        TimeZone::get(zone)
-            .map(Self)
-            .map_err(|_| InvalidTime(format!("the time zone {zone} is not known; use a name like Asia/Shanghai")))
+        TimeZone::get(zone).map(Self).map_err(|_| {
+            InvalidTime(format!(
+                "the time zone {zone} is not known; use a name like Asia/Shanghai"
+            ))
+        })
     }
 
     /// The business date of a moment.
@@ -197,7 +199,11 @@ impl Calendar {
     /// # Errors
     /// When the text has another form or names no existing date and time.
     pub fn parse_local(&self, text: &str) -> Result<Timestamp, InvalidTime> {
-        let invalid = || InvalidTime(format!("{text:?} is not a date and time like 2026-11-21 10:00:00"));
+        let invalid = || {
+            InvalidTime(format!(
+                "{text:?} is not a date and time like 2026-11-21 10:00:00"
+            ))
+        };
         let civil: jiff::civil::DateTime = text.parse().map_err(|_| invalid())?;
         let zoned = civil.to_zoned(self.0.clone()).map_err(|_| invalid())?;
         let moment = Timestamp(zoned.timestamp().as_millisecond());
@@ -220,7 +226,10 @@ mod tests {
     fn a_date_ends_at_local_midnight() {
         let date: BusinessDate = "2026-12-31".parse().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(shanghai().end_of(date).to_string(), "2026-12-31T16:00:00.000Z");
-        assert_eq!(shanghai().date_of(shanghai().end_of(date)).to_string(), "2027-01-01");
+        assert_eq!(
+            shanghai().date_of(shanghai().end_of(date)).to_string(),
+            "2027-01-01"
+        );
     }
 
     #[test]
@@ -234,7 +243,10 @@ mod tests {
     fn impossible_times_are_refused() {
         assert!("2026-02-30".parse::<BusinessDate>().is_err());
         assert!("2026-11-21T25:00:00Z".parse::<Timestamp>().is_err());
-        assert!("2026-11-21 10:00:00".parse::<Timestamp>().is_err(), "a zone is required");
+        assert!(
+            "2026-11-21 10:00:00".parse::<Timestamp>().is_err(),
+            "a zone is required"
+        );
         assert!("-000001-01-01T00:00:00Z".parse::<Timestamp>().is_err());
         assert!(Calendar::try_new("Mars/Olympus").is_err());
     }

@@ -31,7 +31,9 @@ pub struct Batcher<C, R> {
 
 impl<C, R> Clone for Batcher<C, R> {
     fn clone(&self) -> Self {
-        Self { lanes: Arc::clone(&self.lanes) }
+        Self {
+            lanes: Arc::clone(&self.lanes),
+        }
     }
 }
 
@@ -45,7 +47,9 @@ impl<C: Send + 'static, R: Send + 'static> Batcher<C, R> {
                 sender
             })
             .collect();
-        Self { lanes: Arc::new(lanes) }
+        Self {
+            lanes: Arc::new(lanes),
+        }
     }
 
     /// Hands in a command and waits for its answer. The command runs also when the caller stops waiting.
@@ -55,16 +59,15 @@ impl<C: Send + 'static, R: Send + 'static> Batcher<C, R> {
     pub async fn submit(&self, key: i64, command: C) -> Result<R, BatcherClosed> {
         let lane = key.rem_euclid(self.lanes.len() as i64) as usize;
         let (answer, answered) = oneshot::channel();
-        self.lanes[lane].send((command, answer)).await.map_err(|_| BatcherClosed)?;
+        self.lanes[lane]
+            .send((command, answer))
+            .await
+            .map_err(|_| BatcherClosed)?;
         answered.await.map_err(|_| BatcherClosed)
     }
 }
 
-async fn run_lane<C, R>(
-    mut waiting: mpsc::Receiver<Waiting<C, R>>,
-    max_batch: usize,
-    run: RunBatch<C, R>,
-) {
+async fn run_lane<C, R>(mut waiting: mpsc::Receiver<Waiting<C, R>>, max_batch: usize, run: RunBatch<C, R>) {
     let mut batch = Vec::with_capacity(max_batch);
     while waiting.recv_many(&mut batch, max_batch).await > 0 {
         metrics::histogram!("huika_batch_size").record(batch.len() as f64);
@@ -90,8 +93,7 @@ mod tests {
             })
         });
         let batcher = Batcher::start(1, 100, run);
-        let answers =
-            futures::future::join_all((0..50).map(|number| batcher.submit(number, number))).await;
+        let answers = futures::future::join_all((0..50).map(|number| batcher.submit(number, number))).await;
         for (number, answer) in answers.into_iter().enumerate() {
             assert_eq!(answer.map(|(doubled, _)| doubled), Ok(number as i64 * 2));
         }

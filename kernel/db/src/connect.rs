@@ -72,7 +72,10 @@ impl Default for DbOptions {
 #[derive(Clone)]
 pub(crate) enum Pools {
     /// One writer, since SQLite has one; several readers, which see the last commit.
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
     Postgres(PgPool),
     Mysql(MySqlPool),
 }
@@ -97,7 +100,12 @@ impl Db {
             Engine::Postgres => connect_postgres(url, options).await?,
             Engine::Mysql => connect_mysql(url, options).await?,
         };
-        Ok(Self { pools, clock, rng, topics: Arc::default() })
+        Ok(Self {
+            pools,
+            clock,
+            rng,
+            topics: Arc::default(),
+        })
     }
 
     /// Names the topics that somebody subscribes to: events of other topics are not written.
@@ -162,8 +170,9 @@ async fn connect_sqlite(url: &str) -> Result<Pools, DbError> {
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", "-16000");
     if let Some(folder) = options.get_filename().parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| DbError::Setup(format!("the folder {} cannot be made: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            DbError::Setup(format!("the folder {} cannot be made: {error}", folder.display()))
+        })?;
     }
     let pool = || {
         SqlitePoolOptions::new()
@@ -172,7 +181,11 @@ async fn connect_sqlite(url: &str) -> Result<Pools, DbError> {
             .max_lifetime(None)
             .test_before_acquire(false)
     };
-    let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(setup)?;
+    let writer = pool()
+        .max_connections(1)
+        .connect_with(options.clone())
+        .await
+        .map_err(setup)?;
     let readers = pool()
         .min_connections(0)
         .max_connections(SQLITE_READERS)
@@ -185,8 +198,15 @@ async fn connect_postgres(url: &str, options: &DbOptions) -> Result<Pools, DbErr
         .map_err(setup)?
         .application_name("huika")
         .statement_cache_capacity(STATEMENT_CACHE)
-        .options([("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s"), ("timezone", "UTC")]);
-    let pool = server_pool(PgPoolOptions::new(), options).connect_with(connect).await.map_err(setup)?;
+        .options([
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("timezone", "UTC"),
+        ]);
+    let pool = server_pool(PgPoolOptions::new(), options)
+        .connect_with(connect)
+        .await
+        .map_err(setup)?;
     Ok(Pools::Postgres(pool))
 }
 
@@ -200,7 +220,9 @@ async fn connect_mysql(url: &str, options: &DbOptions) -> Result<Pools, DbError>
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // As a statement, since the variable has two names: MariaDB before 11.1 says tx_isolation.
-                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
                 connection
                     .execute(
                         "SET SESSION innodb_lock_wait_timeout = 10, \

@@ -38,7 +38,12 @@ pub(crate) fn render(engine: Engine, sql: &str, params: Params) -> Rendered {
         match (engine, list) {
             (Engine::Postgres, true) => {
                 // `x IN (??)` becomes `x = ANY($n)`: one plan for every length.
-                let opened = out.trim_end().strip_suffix('(').map(str::trim_end).map(str::len).unwrap_or(out.len());
+                let opened = out
+                    .trim_end()
+                    .strip_suffix('(')
+                    .map(str::trim_end)
+                    .map(str::len)
+                    .unwrap_or(out.len());
                 out.truncate(opened);
                 let before_in = out.strip_suffix("IN").map(str::len).unwrap_or(out.len());
                 out.truncate(before_in);
@@ -57,14 +62,20 @@ pub(crate) fn render(engine: Engine, sql: &str, params: Params) -> Rendered {
         }
     }
     out.push_str(rest);
-    Rendered { sql: out, params: laid_out }
+    Rendered {
+        sql: out,
+        params: laid_out,
+    }
 }
 
 /// Lays out a list parameter, padded to a power of two with its last element: repeating an element of an
 /// IN list changes nothing, and few lengths mean few prepared statements.
 fn push_list(out: &mut String, laid_out: &mut Params, param: Param) {
     let mut elements: Vec<Param> = match param {
-        Param::Ints(numbers) => numbers.into_iter().map(|number| Param::Int(Some(number))).collect(),
+        Param::Ints(numbers) => numbers
+            .into_iter()
+            .map(|number| Param::Int(Some(number)))
+            .collect(),
         Param::Texts(texts) => texts.into_iter().map(|text| Param::Text(Some(text))).collect(),
         single => vec![single],
     };
@@ -105,15 +116,21 @@ impl PairValue for String {
 
 /// `(a, b) IN (…)` over pairs that begin with an integer, in the form that each engine answers by its index.
 /// Returns the condition and its parameters.
-pub fn pair_condition<T: PairValue>(engine: Engine, columns: (&str, &str), pairs: &[(i64, T)]) -> (String, Params) {
+pub fn pair_condition<T: PairValue>(
+    engine: Engine,
+    columns: (&str, &str),
+    pairs: &[(i64, T)],
+) -> (String, Params) {
     let (first, second) = columns;
     if pairs.is_empty() {
         return ("1 = 0".to_owned(), Params::new());
     }
     if engine == Engine::Postgres {
         let (numbers, seconds) = pairs.iter().cloned().unzip();
-        let condition =
-            format!("({first}, {second}) IN (SELECT * FROM UNNEST(?::bigint[], ?::{}[]))", T::ELEMENT);
+        let condition = format!(
+            "({first}, {second}) IN (SELECT * FROM UNNEST(?::bigint[], ?::{}[]))",
+            T::ELEMENT
+        );
         return (condition, vec![Param::Ints(numbers), T::array(seconds)]);
     }
     let mut padded = pairs.to_vec();
@@ -122,12 +139,20 @@ pub fn pair_condition<T: PairValue>(engine: Engine, columns: (&str, &str), pairs
     }
     let condition = match engine {
         // SQLite seeks its index for a list of row values only when it is a VALUES clause.
-        Engine::Sqlite => format!("({first}, {second}) IN (VALUES {})", vec!["(?,?)"; padded.len()].join(",")),
+        Engine::Sqlite => format!(
+            "({first}, {second}) IN (VALUES {})",
+            vec!["(?,?)"; padded.len()].join(",")
+        ),
         // MariaDB reads row values as a full scan, and this as ranges of the index.
-        _ => format!("({})", vec![format!("({first} = ? AND {second} = ?)"); padded.len()].join(" OR ")),
+        _ => format!(
+            "({})",
+            vec![format!("({first} = ? AND {second} = ?)"); padded.len()].join(" OR ")
+        ),
     };
-    let params =
-        padded.into_iter().flat_map(|(number, second)| [Param::Int(Some(number)), second.to_param()]).collect();
+    let params = padded
+        .into_iter()
+        .flat_map(|(number, second)| [Param::Int(Some(number)), second.to_param()])
+        .collect();
     (condition, params)
 }
 
@@ -145,10 +170,14 @@ pub(crate) fn render_ddl(engine: Engine, sql: &str) -> String {
     let mut out = String::with_capacity(sql.len() + 64);
     let mut rest = sql;
     while let Some(open) = rest.find('{') {
-        let Some(close) = rest[open..].find('}').map(|at| open + at) else { break };
+        let Some(close) = rest[open..].find('}').map(|at| open + at) else {
+            break;
+        };
         out.push_str(&rest[..open]);
         let token = &rest[open + 1..close];
-        let (name, size) = token.split_once('(').map_or((token, ""), |(name, size)| (name, size.trim_end_matches(')')));
+        let (name, size) = token
+            .split_once('(')
+            .map_or((token, ""), |(name, size)| (name, size.trim_end_matches(')')));
         let replaced = match (name, engine) {
             // Ids, keys and codes: compared byte by byte.
             ("key", Engine::Sqlite) => "TEXT".to_owned(),
@@ -190,12 +219,22 @@ pub struct Insert {
 impl Insert {
     /// Starts with no rows.
     pub fn into_table(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns: Cow::Borrowed(columns), rows: Vec::new(), skip_existing: false }
+        Self {
+            table,
+            columns: Cow::Borrowed(columns),
+            rows: Vec::new(),
+            skip_existing: false,
+        }
     }
 
     /// As [`Insert::into_table`], for columns that were found out at run time.
     pub(crate) fn into_columns(table: &'static str, columns: Vec<&'static str>) -> Self {
-        Self { table, columns: Cow::Owned(columns), rows: Vec::new(), skip_existing: false }
+        Self {
+            table,
+            columns: Cow::Owned(columns),
+            rows: Vec::new(),
+            skip_existing: false,
+        }
     }
 
     /// Leaves rows whose key exists as they are; the affected count tells how many were new.
@@ -217,19 +256,35 @@ impl Insert {
 
     pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
         let columns = self.columns.join(", ");
-        let verb = if self.skip_existing && engine == Engine::Mysql { "INSERT IGNORE" } else { "INSERT" };
-        let tail = if self.skip_existing && engine != Engine::Mysql { " ON CONFLICT DO NOTHING" } else { "" };
+        let verb = if self.skip_existing && engine == Engine::Mysql {
+            "INSERT IGNORE"
+        } else {
+            "INSERT"
+        };
+        let tail = if self.skip_existing && engine != Engine::Mysql {
+            " ON CONFLICT DO NOTHING"
+        } else {
+            ""
+        };
         let head = format!("{verb} INTO {} ({columns})", self.table);
         if engine == Engine::Postgres {
-            let Some(first) = self.rows.first() else { return Vec::new() };
+            let Some(first) = self.rows.first() else {
+                return Vec::new();
+            };
             let arrays = unnest(first, 1);
             let sql = format!("{head} SELECT * FROM UNNEST({arrays}){tail}");
-            return vec![Rendered { sql, params: transpose(self.rows, self.columns.len()) }];
+            return vec![Rendered {
+                sql,
+                params: transpose(self.rows, self.columns.len()),
+            }];
         }
         let row = format!("({})", placeholders(self.columns.len()));
         chunks(self.rows)
             .map(|chunk| Rendered {
-                sql: format!("{head} VALUES {}{tail}", vec![row.as_str(); chunk.len()].join(",")),
+                sql: format!(
+                    "{head} VALUES {}{tail}",
+                    vec![row.as_str(); chunk.len()].join(",")
+                ),
                 params: chunk.into_iter().flatten().collect(),
             })
             .collect()
@@ -248,12 +303,22 @@ pub struct Update {
 impl Update {
     /// Starts with no rows.
     pub fn table(table: &'static str, set: &'static [&'static str], keys: &'static [&'static str]) -> Self {
-        Self { table, set, keys, rows: Vec::new() }
+        Self {
+            table,
+            set,
+            keys,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row: the values to set, then the keys.
     pub fn push(&mut self, row: Params) {
-        debug_assert_eq!(row.len(), self.set.len() + self.keys.len(), "columns of {}", self.table);
+        debug_assert_eq!(
+            row.len(),
+            self.set.len() + self.keys.len(),
+            "columns of {}",
+            self.table
+        );
         self.rows.push(row);
     }
 
@@ -268,12 +333,18 @@ impl Update {
     }
 
     pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
-        let Some(first) = self.rows.first() else { return Vec::new() };
+        let Some(first) = self.rows.first() else {
+            return Vec::new();
+        };
         let width = self.set.len() + self.keys.len();
         let names: Vec<String> = (0..width).map(|at| format!("c{at}")).collect();
         let target = if engine == Engine::Mysql { "t." } else { "" };
-        let assign: Vec<String> =
-            self.set.iter().zip(&names).map(|(column, name)| format!("{target}{column} = v.{name}")).collect();
+        let assign: Vec<String> = self
+            .set
+            .iter()
+            .zip(&names)
+            .map(|(column, name)| format!("{target}{column} = v.{name}"))
+            .collect();
         let matched: Vec<String> = self
             .keys
             .iter()
@@ -288,7 +359,10 @@ impl Update {
                 let sql = format!(
                     "UPDATE {table} t SET {assign} FROM UNNEST({arrays}) AS v({names}) WHERE {matched}"
                 );
-                vec![Rendered { sql, params: transpose(self.rows, width) }]
+                vec![Rendered {
+                    sql,
+                    params: transpose(self.rows, width),
+                }]
             }
             Engine::Sqlite => {
                 let row = format!("({})", placeholders(width));
@@ -376,9 +450,15 @@ mod tests {
         let sql = "SELECT * FROM t WHERE a = ? AND b IN (??) ORDER BY a FOR UPDATE";
         let params = || params![1_i64, Param::Ints(vec![1, 2, 3])];
         let postgres = render(Engine::Postgres, sql, params());
-        assert_eq!(postgres.sql, "SELECT * FROM t WHERE a = $1 AND b = ANY($2) ORDER BY a FOR UPDATE");
+        assert_eq!(
+            postgres.sql,
+            "SELECT * FROM t WHERE a = $1 AND b = ANY($2) ORDER BY a FOR UPDATE"
+        );
         let sqlite = render(Engine::Sqlite, sql, params());
-        assert_eq!(sqlite.sql, "SELECT * FROM t WHERE a = ? AND b IN (?,?,?,?) ORDER BY a ");
+        assert_eq!(
+            sqlite.sql,
+            "SELECT * FROM t WHERE a = ? AND b IN (?,?,?,?) ORDER BY a "
+        );
         assert_eq!(sqlite.params.len(), 5, "padded to a power of two");
     }
 

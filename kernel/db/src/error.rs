@@ -43,7 +43,10 @@ impl DbError {
     /// Whether it is worth running the transaction again at once. Not after waiting for a connection in vain:
     /// then the caller has waited long enough, and another round would only lengthen the queue.
     pub(crate) fn passes_by_itself(&self) -> bool {
-        let no_connection = matches!(self, Self::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed));
+        let no_connection = matches!(
+            self,
+            Self::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+        );
         self.is_retryable() && !no_connection
     }
 
@@ -54,7 +57,10 @@ impl DbError {
 
     /// A column of ours holds what we never write.
     pub fn corrupt(column: impl Into<String>) -> Self {
-        Self::Corrupt { column: column.into(), source: None }
+        Self::Corrupt {
+            column: column.into(),
+            source: None,
+        }
     }
 }
 
@@ -76,10 +82,16 @@ impl From<sqlx::Error> for DbError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => return Self::Unavailable(error),
             sqlx::Error::ColumnDecode { index, .. } => {
-                return Self::Corrupt { column: index.clone(), source: Some(error) };
+                return Self::Corrupt {
+                    column: index.clone(),
+                    source: Some(error),
+                };
             }
             sqlx::Error::ColumnNotFound(column) => {
-                return Self::Corrupt { column: column.clone(), source: Some(error) };
+                return Self::Corrupt {
+                    column: column.clone(),
+                    source: Some(error),
+                };
             }
             _ => return Self::Other(error),
         };
@@ -102,8 +114,9 @@ const CONTENTION: [&str; 20] = [
 ];
 
 /// Codes of a server that went away or only reads: shutdown, fail-over, lost connection.
-const UNAVAILABLE: [&str; 10] =
-    ["57P01", "57P02", "57P03", "25006", "1047", "2006", "2013", "1290", "1792", "262"];
+const UNAVAILABLE: [&str; 10] = [
+    "57P01", "57P02", "57P03", "25006", "1047", "2006", "2013", "1290", "1792", "262",
+];
 
 impl Refusal for DbError {
     fn problem(&self) -> Problem {

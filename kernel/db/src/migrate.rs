@@ -30,7 +30,12 @@ impl Migration {
 
 /// The kernel's own migrations. They stand before those of any module.
 pub fn kernel_migrations() -> Vec<Migration> {
-    vec![Migration { module: "kernel", number: 1, name: "kernel", sql: include_str!("../migrations/0001_kernel.sql") }]
+    vec![Migration {
+        module: "kernel",
+        number: 1,
+        name: "kernel",
+        sql: include_str!("../migrations/0001_kernel.sql"),
+    }]
 }
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS kernel_migration (
@@ -51,7 +56,10 @@ const MYSQL_DONE_BEFORE: [u16; 4] = [1050, 1060, 1061, 1091];
 /// [`DbError::Setup`] when the database is newer than this program or a published file was edited.
 pub async fn pending_migrations(db: &Db, known: &[Migration]) -> Result<Vec<Migration>, DbError> {
     let applied = match (&mut &*db)
-        .fetch_all("SELECT module, number, checksum FROM kernel_migration ORDER BY module, number", params![])
+        .fetch_all(
+            "SELECT module, number, checksum FROM kernel_migration ORDER BY module, number",
+            params![],
+        )
         .await
     {
         Ok(rows) => rows,
@@ -62,7 +70,10 @@ pub async fn pending_migrations(db: &Db, known: &[Migration]) -> Result<Vec<Migr
     let mut pending = known.to_vec();
     for row in applied {
         let (module, number): (String, i64) = (row.get("module")?, row.get("number")?);
-        let Some(at) = pending.iter().position(|m| m.module == module && i64::from(m.number) == number) else {
+        let Some(at) = pending
+            .iter()
+            .position(|m| m.module == module && i64::from(m.number) == number)
+        else {
             return Err(DbError::Setup(format!(
                 "the database holds migration {module} {number}, which this program does not know: run a newer huika"
             )));
@@ -84,8 +95,16 @@ pub async fn pending_migrations(db: &Db, known: &[Migration]) -> Result<Vec<Migr
 pub async fn migrate(db: &Db, known: &[Migration]) -> Result<usize, DbError> {
     let engine = db.engine();
     // Two nodes that create the table at once collide in PostgreSQL's catalogue: the loser tries again.
-    if (&mut &*db).fetch_all("SELECT module FROM kernel_migration WHERE number = 0", params![]).await.is_err() {
-        let book = || db.run_tx("db.migrate", |tx| Box::pin(tx.execute_raw(render_ddl(engine, BOOK))));
+    if (&mut &*db)
+        .fetch_all("SELECT module FROM kernel_migration WHERE number = 0", params![])
+        .await
+        .is_err()
+    {
+        let book = || {
+            db.run_tx("db.migrate", |tx| {
+                Box::pin(tx.execute_raw(render_ddl(engine, BOOK)))
+            })
+        };
         if let Err(DbError::Duplicate(_)) = book().await {
             book().await?;
         }
@@ -103,7 +122,9 @@ pub async fn migrate(db: &Db, known: &[Migration]) -> Result<usize, DbError> {
 
 async fn apply(db: &Db, migration: &Migration) -> Result<(), DbError> {
     let engine = db.engine();
-    let statements: Vec<String> = statements(migration.sql).map(|sql| render_ddl(engine, sql)).collect();
+    let statements: Vec<String> = statements(migration.sql)
+        .map(|sql| render_ddl(engine, sql))
+        .collect();
     let now = db.clock().now();
     let statements = &statements;
     db.run_tx("db.migrate", |tx| {
@@ -133,7 +154,9 @@ async fn apply(db: &Db, migration: &Migration) -> Result<(), DbError> {
 }
 
 fn done_before(error: &DbError) -> bool {
-    let DbError::Other(sqlx::Error::Database(database)) = error else { return false };
+    let DbError::Other(sqlx::Error::Database(database)) = error else {
+        return false;
+    };
     database
         .try_downcast_ref::<MySqlDatabaseError>()
         .is_some_and(|error| MYSQL_DONE_BEFORE.contains(&error.number()))
@@ -142,6 +165,8 @@ fn done_before(error: &DbError) -> bool {
 /// The statements of a file, without comments.
 pub(crate) fn statements(sql: &'static str) -> impl Iterator<Item = &'static str> {
     sql.split(";\n").map(str::trim).filter(|statement| {
-        statement.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
+        statement
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
     })
 }

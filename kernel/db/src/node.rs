@@ -54,7 +54,9 @@ impl NodeLease {
     fn new(node: i64, fence: i64) -> Result<Self, DbError> {
         match u16::try_from(node) {
             Ok(node) if node <= huika_core::MAX_NODE => Ok(Self { node, fence }),
-            _ => Err(DbError::Setup("all node numbers are leased: stop some of the processes on this database".into())),
+            _ => Err(DbError::Setup(
+                "all node numbers are leased: stop some of the processes on this database".into(),
+            )),
         }
     }
 

@@ -29,7 +29,11 @@ pub trait Executor: Send {
     ///
     /// # Errors
     /// When the database fails.
-    fn fetch_all(&mut self, sql: &str, params: Params) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send;
+    fn fetch_all(
+        &mut self,
+        sql: &str,
+        params: Params,
+    ) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send;
 
     /// The first row of a query, if there is one.
     ///
@@ -90,7 +94,9 @@ impl Db {
             tries += 1;
             let result = self.try_tx(&mut body).await;
             let Err(error) = &result else { break result };
-            let Some(cause) = find_db_error(error).filter(|cause| cause.passes_by_itself()) else { break result };
+            let Some(cause) = find_db_error(error).filter(|cause| cause.passes_by_itself()) else {
+                break result;
+            };
             metrics::counter!("huika_tx_retries_total", "tx" => name).increment(1);
             if tries == MAX_TRIES {
                 tracing::warn!(tx = name, tries, %cause, "transaction given up");
@@ -109,7 +115,11 @@ impl Db {
         E: From<DbError>,
     {
         let connection = self.begin().await.map_err(DbError::from)?;
-        let mut tx = Tx { connection, db: self, surroundings: PhantomData };
+        let mut tx = Tx {
+            connection,
+            db: self,
+            surroundings: PhantomData,
+        };
         // An early return drops the transaction, and dropping rolls back.
         let value = body(&mut tx).await?;
         match tx.connection {
@@ -131,7 +141,11 @@ impl Db {
         E: From<DbError>,
     {
         let connection = self.begin_snapshot().await.map_err(DbError::from)?;
-        let mut tx = Tx { connection, db: self, surroundings: PhantomData };
+        let mut tx = Tx {
+            connection,
+            db: self,
+            surroundings: PhantomData,
+        };
         body(&mut tx).await
     }
 
@@ -150,7 +164,8 @@ impl Db {
         Ok(match &self.pools {
             Pools::Sqlite { readers, .. } => Connection::Sqlite(readers.begin().await?),
             Pools::Postgres(pool) => Connection::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?,
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    .await?,
             ),
             Pools::Mysql(pool) => {
                 let mut connection = pool.begin().await?;
@@ -186,15 +201,21 @@ impl Executor for &Db {
         let sql = AssertSqlSafe(sql);
         Ok(match &self.pools {
             Pools::Sqlite { readers, .. } => {
-                let rows = sqlx::query_with(sql, sqlite_arguments(params)?).fetch_all(readers).await?;
+                let rows = sqlx::query_with(sql, sqlite_arguments(params)?)
+                    .fetch_all(readers)
+                    .await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Pools::Postgres(pool) => {
-                let rows = sqlx::query_with(sql, postgres_arguments(params)?).fetch_all(pool).await?;
+                let rows = sqlx::query_with(sql, postgres_arguments(params)?)
+                    .fetch_all(pool)
+                    .await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Pools::Mysql(pool) => {
-                let rows = sqlx::query_with(sql, mysql_arguments(params)?).fetch_all(pool).await?;
+                let rows = sqlx::query_with(sql, mysql_arguments(params)?)
+                    .fetch_all(pool)
+                    .await?;
                 rows.into_iter().map(Row::Mysql).collect()
             }
         })
@@ -211,15 +232,21 @@ impl Executor for Tx<'_> {
         let sql = AssertSqlSafe(sql);
         Ok(match &mut self.connection {
             Connection::Sqlite(tx) => {
-                let rows = sqlx::query_with(sql, sqlite_arguments(params)?).fetch_all(&mut **tx).await?;
+                let rows = sqlx::query_with(sql, sqlite_arguments(params)?)
+                    .fetch_all(&mut **tx)
+                    .await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(tx) => {
-                let rows = sqlx::query_with(sql, postgres_arguments(params)?).fetch_all(&mut **tx).await?;
+                let rows = sqlx::query_with(sql, postgres_arguments(params)?)
+                    .fetch_all(&mut **tx)
+                    .await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Connection::Mysql(tx) => {
-                let rows = sqlx::query_with(sql, mysql_arguments(params)?).fetch_all(&mut **tx).await?;
+                let rows = sqlx::query_with(sql, mysql_arguments(params)?)
+                    .fetch_all(&mut **tx)
+                    .await?;
                 rows.into_iter().map(Row::Mysql).collect()
             }
         })
@@ -263,7 +290,11 @@ impl<'env> Tx<'env> {
         for statement in update.render(self.db.engine()) {
             met += self.execute_rendered(statement).await?;
         }
-        if met == expected { Ok(()) } else { Err(DbError::Stale(table)) }
+        if met == expected {
+            Ok(())
+        } else {
+            Err(DbError::Stale(table))
+        }
     }
 
     /// Hands every row of a query to a function, without holding them all in memory.
@@ -309,15 +340,18 @@ impl<'env> Tx<'env> {
         let Rendered { sql, params } = rendered;
         let sql = AssertSqlSafe(sql);
         Ok(match &mut self.connection {
-            Connection::Sqlite(tx) => {
-                sqlx::query_with(sql, sqlite_arguments(params)?).execute(&mut **tx).await?.rows_affected()
-            }
-            Connection::Postgres(tx) => {
-                sqlx::query_with(sql, postgres_arguments(params)?).execute(&mut **tx).await?.rows_affected()
-            }
-            Connection::Mysql(tx) => {
-                sqlx::query_with(sql, mysql_arguments(params)?).execute(&mut **tx).await?.rows_affected()
-            }
+            Connection::Sqlite(tx) => sqlx::query_with(sql, sqlite_arguments(params)?)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+            Connection::Postgres(tx) => sqlx::query_with(sql, postgres_arguments(params)?)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+            Connection::Mysql(tx) => sqlx::query_with(sql, mysql_arguments(params)?)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
         })
     }
 }
@@ -336,7 +370,9 @@ macro_rules! scalar_arguments {
                     Param::Text(value) => arguments.add(value),
                     Param::Bytes(value) => arguments.add(value),
                     Param::Ints(_) | Param::Texts(_) | Param::Array(_) => {
-                        return Err(DbError::Setup("a list parameter stands where one value belongs".into()));
+                        return Err(DbError::Setup(
+                            "a list parameter stands where one value belongs".into(),
+                        ));
                     }
                 }
                 .map_err(encode_error)?;
@@ -378,9 +414,14 @@ fn postgres_arguments(params: Params) -> Result<PgArguments, DbError> {
 }
 
 /// The values of one column; rows that disagree about its type are a bug of the caller.
-fn column<T>(values: Vec<Param>, pick: impl Fn(Param) -> Option<Option<T>>) -> Result<Vec<Option<T>>, DbError> {
+fn column<T>(
+    values: Vec<Param>,
+    pick: impl Fn(Param) -> Option<Option<T>>,
+) -> Result<Vec<Option<T>>, DbError> {
     values
         .into_iter()
-        .map(|value| pick(value).ok_or_else(|| DbError::Setup("the rows of one column have two types".into())))
+        .map(|value| {
+            pick(value).ok_or_else(|| DbError::Setup("the rows of one column have two types".into()))
+        })
         .collect()
 }

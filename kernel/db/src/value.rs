@@ -211,7 +211,9 @@ impl FromColumn for bool {
 }
 impl<const N: usize> FromColumn for [u8; N] {
     fn from_column(row: &Row, column: &str) -> Result<Self, DbError> {
-        row.get::<Vec<u8>>(column)?.try_into().map_err(|_| DbError::corrupt(column))
+        row.get::<Vec<u8>>(column)?
+            .try_into()
+            .map_err(|_| DbError::corrupt(column))
     }
 }
 impl<K: IdKind> FromColumn for Id<K> {
@@ -236,6 +238,8 @@ impl FromColumn for Option<Timestamp> {
 }
 impl FromColumn for BusinessDate {
     fn from_column(row: &Row, column: &str) -> Result<Self, DbError> {
-        row.get::<String>(column)?.parse().map_err(|_| DbError::corrupt(column))
+        row.get::<String>(column)?
+            .parse()
+            .map_err(|_| DbError::corrupt(column))
     }
 }

@@ -24,30 +24,62 @@ pub struct Need {
 impl Need {
     /// For a command that only earns.
     pub fn to_earn(member_id: MemberId, key: &IdempotencyKey) -> Self {
-        Self { member_id, key: Some(key.clone()), sources: Vec::new(), holds: Vec::new(), lots: false }
+        Self {
+            member_id,
+            key: Some(key.clone()),
+            sources: Vec::new(),
+            holds: Vec::new(),
+            lots: false,
+        }
     }
 
     /// For a command that spends, holds, releases or takes back.
     pub fn to_spend(member_id: MemberId, key: &IdempotencyKey) -> Self {
-        Self { lots: true, ..Self::to_earn(member_id, key) }
+        Self {
+            lots: true,
+            ..Self::to_earn(member_id, key)
+        }
     }
 
     /// For a command that reverses postings.
     pub fn to_reverse(member_id: MemberId, key: &IdempotencyKey, sources: Vec<PostingId>) -> Self {
-        Self { sources, ..Self::to_spend(member_id, key) }
+        Self {
+            sources,
+            ..Self::to_spend(member_id, key)
+        }
     }
 
     /// For settling what time has changed.
     pub(crate) fn to_settle(member_id: MemberId) -> Self {
-        Self { member_id, key: None, sources: Vec::new(), holds: Vec::new(), lots: true }
+        Self {
+            member_id,
+            key: None,
+            sources: Vec::new(),
+            holds: Vec::new(),
+            lots: true,
+        }
     }
 
     /// For a command that is known already.
     pub fn of(command: &Command) -> Self {
-        let sources: Vec<PostingId> = command.operations.iter().filter_map(|operation| operation.source()).collect();
-        let holds: Vec<HoldId> = command.operations.iter().filter_map(|operation| operation.hold()).collect();
+        let sources: Vec<PostingId> = command
+            .operations
+            .iter()
+            .filter_map(|operation| operation.source())
+            .collect();
+        let holds: Vec<HoldId> = command
+            .operations
+            .iter()
+            .filter_map(|operation| operation.hold())
+            .collect();
         let lots = command.operations.iter().any(|operation| operation.needs_lots());
-        Self { member_id: command.member_id, key: Some(command.key.clone()), sources, holds, lots }
+        Self {
+            member_id: command.member_id,
+            key: Some(command.key.clone()),
+            sources,
+            holds,
+            lots,
+        }
     }
 }
 
@@ -70,13 +102,19 @@ impl Book {
         now: Timestamp,
         needs: &[Need],
     ) -> Result<Self, LedgerError> {
-        let mut members: BTreeMap<MemberId, MemberState> =
-            needs.iter().map(|need| (need.member_id, MemberState::default())).collect();
+        let mut members: BTreeMap<MemberId, MemberState> = needs
+            .iter()
+            .map(|need| (need.member_id, MemberState::default()))
+            .collect();
         store::account_load_and_lock(tx, &mut members).await?;
 
         let keys: BTreeSet<(i64, String)> = needs
             .iter()
-            .filter_map(|need| need.key.as_ref().map(|key| (need.member_id.as_i64(), key.as_str().to_owned())))
+            .filter_map(|need| {
+                need.key
+                    .as_ref()
+                    .map(|key| (need.member_id.as_i64(), key.as_str().to_owned()))
+            })
             .collect();
         store::answer_load(tx, &mut members, keys.into_iter().collect()).await?;
 
@@ -85,7 +123,12 @@ impl Book {
             .iter()
             .filter(|need| need.lots)
             .map(|need| need.member_id)
-            .chain(members.iter().filter(|(_, state)| is_due(state, now)).map(|(member_id, _)| *member_id))
+            .chain(
+                members
+                    .iter()
+                    .filter(|(_, state)| is_due(state, now))
+                    .map(|(member_id, _)| *member_id),
+            )
             .collect();
         if !with_lots.is_empty() {
             store::lot_load_open(tx, &mut members, &with_lots).await?;
@@ -103,7 +146,12 @@ impl Book {
         if !sources.is_empty() {
             store::source_load(tx, &mut members, sources.into_iter().collect()).await?;
         }
-        Ok(Self { now, ids: ids.clone(), members, postings: Vec::new() })
+        Ok(Self {
+            now,
+            ids: ids.clone(),
+            members,
+            postings: Vec::new(),
+        })
     }
 
     /// The answer that a key already has, if its command was carried out.
@@ -119,9 +167,15 @@ impl Book {
             return Ok(None);
         };
         if answer.input != command.input {
-            return Err(LedgerError::IdempotencyConflict { key: command.key.to_string() });
+            return Err(LedgerError::IdempotencyConflict {
+                key: command.key.to_string(),
+            });
         }
-        Ok(Some(Outcome { posting_id: answer.posting_id, replayed: true, entries: answer.entries.clone() }))
+        Ok(Some(Outcome {
+            posting_id: answer.posting_id,
+            replayed: true,
+            entries: answer.entries.clone(),
+        }))
     }
 
     /// Decides a command on what is loaded. Nothing is written before [`Book::save_in_tx`].
@@ -139,23 +193,39 @@ impl Book {
             panic!("the book was loaded without {}", command.member_id);
         };
         let blind = !state.complete && command.operations.iter().any(Operation::needs_lots);
-        assert!(!blind, "the book was loaded without the lots of {}", command.member_id);
+        assert!(
+            !blind,
+            "the book was loaded without the lots of {}",
+            command.member_id
+        );
         settle_member(state, &self.ids, self.now, command.member_id, &mut self.postings);
 
         let mut deciding = Deciding::command(state, &self.ids, self.now, command);
-        let decided = command.operations.iter().try_for_each(|operation| deciding.operate(operation));
+        let decided = command
+            .operations
+            .iter()
+            .try_for_each(|operation| deciding.operate(operation));
         let posting = deciding.posting;
         if let Err(refusal) = decided {
             state.undo();
             return Err(refusal);
         }
         state.keep();
-        let outcome =
-            Outcome { posting_id: posting.posting_id, replayed: false, entries: posting.outcomes.clone() };
-        let answer =
-            StoredAnswer { input: posting.input, posting_id: posting.posting_id, entries: posting.outcomes.clone() };
+        let outcome = Outcome {
+            posting_id: posting.posting_id,
+            replayed: false,
+            entries: posting.outcomes.clone(),
+        };
+        let answer = StoredAnswer {
+            input: posting.input,
+            posting_id: posting.posting_id,
+            entries: posting.outcomes.clone(),
+        };
         state.answers.insert(posting.key.clone(), answer);
-        let source = Source { entries: posting.outcomes.clone(), ..Source::default() };
+        let source = Source {
+            entries: posting.outcomes.clone(),
+            ..Source::default()
+        };
         state.sources.insert(posting.posting_id, source);
         self.postings.push(posting);
         Ok(outcome)
@@ -163,7 +233,9 @@ impl Book {
 
     /// What is free to spend now, for decisions that depend on it.
     pub fn available(&mut self, member_id: MemberId, asset: Asset) -> i64 {
-        let Some(state) = self.members.get_mut(&member_id) else { return 0 };
+        let Some(state) = self.members.get_mut(&member_id) else {
+            return 0;
+        };
         settle_member(state, &self.ids, self.now, member_id, &mut self.postings);
         state.available(asset)
     }
@@ -185,7 +257,10 @@ impl Book {
 }
 
 fn is_due(state: &MemberState, now: Timestamp) -> bool {
-    state.accounts.values().any(|account| account.next_change_at <= now)
+    state
+        .accounts
+        .values()
+        .any(|account| account.next_change_at <= now)
 }
 
 /// Settles the accounts that are due. Whoever is due has been loaded with all lots.

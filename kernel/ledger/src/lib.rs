@@ -32,8 +32,8 @@ pub use domain::{EntryKind, EntryOutcome, Outcome};
 pub use error::LedgerError;
 pub use post::{Ledger, LedgerOptions};
 pub use read::{
-    Balance, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance, balances, counter_totals, lots,
-    posting, posting_references, statement, stored_balances,
+    Balance, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance, balances,
+    counter_totals, lots, posting, posting_references, statement, stored_balances,
 };
 pub use verify::{VerifyFinding, VerifyReport, verify};
 

@@ -21,7 +21,10 @@ pub struct LedgerOptions {
 
 impl Default for LedgerOptions {
     fn default() -> Self {
-        Self { lanes: 2, max_batch: 256 }
+        Self {
+            lanes: 2,
+            max_batch: 256,
+        }
     }
 }
 
@@ -36,7 +39,11 @@ pub struct Ledger {
 impl Ledger {
     /// Starts the lanes. They stop when the last clone is gone, after answering what waits.
     pub fn start(db: Db, ids: IdGenerator, options: &LedgerOptions) -> Self {
-        let lanes = if db.engine() == Engine::Sqlite { 1 } else { options.lanes };
+        let lanes = if db.engine() == Engine::Sqlite {
+            1
+        } else {
+            options.lanes
+        };
         let run = {
             let (db, ids) = (db.clone(), ids.clone());
             Arc::new(move |commands| -> huika_db::BoxFuture<'static, _> {
@@ -54,7 +61,10 @@ impl Ledger {
     /// What the ledger refuses. A refused command refuses itself alone.
     pub async fn post(&self, command: Command) -> Result<Outcome, LedgerError> {
         let key = command.member_id.as_i64();
-        self.batcher.submit(key, command).await.map_err(|_| LedgerError::Stopping)?
+        self.batcher
+            .submit(key, command)
+            .await
+            .map_err(|_| LedgerError::Stopping)?
     }
 
     /// Carries out a command inside the caller's transaction.
@@ -91,7 +101,10 @@ impl Ledger {
                 params![now, SETTLE_BATCH],
             )
             .await?;
-        let mut members = rows.iter().map(|row| row.get("member_id")).collect::<Result<Vec<MemberId>, _>>()?;
+        let mut members = rows
+            .iter()
+            .map(|row| row.get("member_id"))
+            .collect::<Result<Vec<MemberId>, _>>()?;
         let due = members.len();
         members.sort_unstable();
         members.dedup();
@@ -157,4 +170,3 @@ impl From<huika_db::BatcherClosed> for LedgerError {
         Self::Stopping
     }
 }
-

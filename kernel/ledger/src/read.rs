@@ -95,7 +95,10 @@ pub async fn balance(
     asset: Asset,
     now: Timestamp,
 ) -> Result<Balance, LedgerError> {
-    Ok(balances(executor, ids, member_id, now).await?.remove(&asset).unwrap_or_default())
+    Ok(balances(executor, ids, member_id, now)
+        .await?
+        .remove(&asset)
+        .unwrap_or_default())
 }
 
 /// All accounts of a member at `now`.
@@ -199,9 +202,14 @@ async fn accounts_of(
     executor: &mut impl Executor,
     member_id: MemberId,
 ) -> Result<BTreeMap<Asset, Account>, DbError> {
-    let sql = format!("SELECT {} FROM ledger_account WHERE member_id = ?", store::ACCOUNT_COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM ledger_account WHERE member_id = ?",
+        store::ACCOUNT_COLUMNS
+    );
     let rows = executor.fetch_all(&sql, params![member_id]).await?;
-    rows.iter().map(|row| Ok((store::asset_from(row)?, store::account_from(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((store::asset_from(row)?, store::account_from(row)?)))
+        .collect()
 }
 
 /// The entries of an account below `before`, newest first.
@@ -219,8 +227,12 @@ pub async fn statement(
          e.held_change, e.shortfall, p.kind AS posting_kind, p.reference, p.effective_at, p.recorded_at, p.trace \
          FROM ledger_entry e JOIN ledger_posting p ON p.member_id = e.member_id AND p.posting_id = e.posting_id \
          WHERE e.member_id = ? AND e.asset = ? AND e.sequence < ? ORDER BY e.sequence DESC LIMIT ?";
-    let rows =
-        executor.fetch_all(sql, params![member_id, asset.code(), before.unwrap_or(i64::MAX), limit]).await?;
+    let rows = executor
+        .fetch_all(
+            sql,
+            params![member_id, asset.code(), before.unwrap_or(i64::MAX), limit],
+        )
+        .await?;
     rows.iter()
         .map(|row| {
             Ok(StatementLine {
@@ -267,7 +279,12 @@ pub async fn posting(
 ) -> Result<Option<PostingView>, DbError> {
     let sql = "SELECT kind, reference, effective_at, outcome, trace FROM ledger_posting \
          WHERE member_id = ? AND posting_id = ?";
-    let Some(row) = executor.fetch_optional(sql, params![member_id, posting_id]).await? else { return Ok(None) };
+    let Some(row) = executor
+        .fetch_optional(sql, params![member_id, posting_id])
+        .await?
+    else {
+        return Ok(None);
+    };
     Ok(Some(PostingView {
         kind: row.get("kind")?,
         reference: row.get("reference")?,
@@ -325,7 +342,9 @@ pub async fn stored_balances(
     let sql = "SELECT member_id, available + pending + held AS total FROM ledger_account \
          WHERE member_id IN (??) AND asset = ?";
     let rows = executor.fetch_all(sql, params![members, asset.code()]).await?;
-    rows.iter().map(|row| Ok((row.get("member_id")?, row.get("total")?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.get("member_id")?, row.get("total")?)))
+        .collect()
 }
 
 /// Sums of all accounts per asset: available, pending, held and how many accounts lie at or above zero.
@@ -361,5 +380,13 @@ pub async fn counter_totals(executor: &mut impl Executor) -> Result<Vec<(Asset, 
          CAST(SUM(available_change + pending_change + held_change) AS {int}) AS total \
          FROM ledger_entry GROUP BY asset, counter_account ORDER BY asset, counter_account";
     let rows = executor.fetch_all(sql, params![]).await?;
-    rows.iter().map(|row| Ok((store::asset_from(row)?, row.get("counter_account")?, row.get("total")?))).collect()
+    rows.iter()
+        .map(|row| {
+            Ok((
+                store::asset_from(row)?,
+                row.get("counter_account")?,
+                row.get("total")?,
+            ))
+        })
+        .collect()
 }

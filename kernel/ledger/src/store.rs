@@ -11,7 +11,9 @@ use huika_db::{
 
 use crate::{
     Asset, HoldId, InputHash, LedgerError, LotId, PostingId,
-    domain::{Account, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, Source, StoredAnswer},
+    domain::{
+        Account, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, Source, StoredAnswer,
+    },
 };
 
 type Members = BTreeMap<MemberId, MemberState>;
@@ -67,8 +69,9 @@ pub(crate) async fn answer_load(
         return Ok(());
     }
     let (condition, params) = pair_condition(tx.engine(), ("member_id", "idem_key"), &keys);
-    let sql =
-        format!("SELECT member_id, idem_key, input_hash, posting_id, outcome FROM ledger_posting WHERE {condition}");
+    let sql = format!(
+        "SELECT member_id, idem_key, input_hash, posting_id, outcome FROM ledger_posting WHERE {condition}"
+    );
     for row in tx.fetch_all(&sql, params).await? {
         if let Some(state) = members.get_mut(&row.get("member_id")?) {
             let answer = StoredAnswer {
@@ -132,9 +135,16 @@ pub(crate) fn hold_from(row: &Row) -> Result<Hold, DbError> {
         hold_id: row.get("hold_id")?,
         asset: asset_from(row)?,
         amount: row.get("amount")?,
-        lots: lots.into_iter().map(|(lot, part)| (LotId::from_i64(lot), part)).collect(),
+        lots: lots
+            .into_iter()
+            .map(|(lot, part)| (LotId::from_i64(lot), part))
+            .collect(),
         lapses_at: row.get("lapses_at")?,
-        state: if row.get::<i64>("state")? == 1 { HoldState::Open } else { HoldState::Closed },
+        state: if row.get::<i64>("state")? == 1 {
+            HoldState::Open
+        } else {
+            HoldState::Closed
+        },
         stored: true,
         changed: false,
     })
@@ -162,7 +172,9 @@ pub(crate) async fn hold_load(
     member_id: MemberId,
     hold_id: HoldId,
 ) -> Result<(), DbError> {
-    let Some(state) = members.get_mut(&member_id) else { return Ok(()) };
+    let Some(state) = members.get_mut(&member_id) else {
+        return Ok(());
+    };
     if state.holds.contains_key(&hold_id) {
         return Ok(());
     }
@@ -179,18 +191,31 @@ pub(crate) async fn source_load(
     members: &mut Members,
     wanted: Vec<(MemberId, PostingId)>,
 ) -> Result<(), DbError> {
-    let sources: Vec<(i64, i64)> =
-        wanted.iter().map(|(member_id, posting_id)| (member_id.as_i64(), posting_id.as_i64())).collect();
+    let sources: Vec<(i64, i64)> = wanted
+        .iter()
+        .map(|(member_id, posting_id)| (member_id.as_i64(), posting_id.as_i64()))
+        .collect();
     let mut lots = BTreeSet::new();
     for (member_id, posting_id, entries) in outcomes_load(tx, &sources).await? {
-        let Some(state) = members.get_mut(&member_id) else { continue };
+        let Some(state) = members.get_mut(&member_id) else {
+            continue;
+        };
         let touched = entries.iter().flat_map(|entry| {
-            entry.lot_id.into_iter().chain(entry.lots.iter().map(|(lot_id, _)| *lot_id))
+            entry
+                .lot_id
+                .into_iter()
+                .chain(entry.lots.iter().map(|(lot_id, _)| *lot_id))
         });
         // The open ones are here already.
         let missing = touched.filter(|lot_id| !state.lots.contains_key(lot_id));
         lots.extend(missing.map(|lot_id| (member_id.as_i64(), lot_id.as_i64())));
-        state.sources.insert(posting_id, Source { entries, ..Source::default() });
+        state.sources.insert(
+            posting_id,
+            Source {
+                entries,
+                ..Source::default()
+            },
+        );
     }
 
     let (condition, params) = pair_condition(tx.engine(), ("member_id", "source_posting_id"), &sources);
@@ -202,7 +227,9 @@ pub(crate) async fn source_load(
         .collect::<Result<Vec<(i64, i64)>, DbError>>()?;
     if !reversals.is_empty() {
         for (member_id, _, entries) in outcomes_load(tx, &reversals).await? {
-            let Some(state) = members.get_mut(&member_id) else { continue };
+            let Some(state) = members.get_mut(&member_id) else {
+                continue;
+            };
             for entry in &entries {
                 if let Some(source) = entry.source.and_then(|source| state.sources.get_mut(&source)) {
                     source.count(entry);
@@ -232,38 +259,86 @@ async fn outcomes_load(
     let (condition, params) = pair_condition(tx.engine(), ("member_id", "posting_id"), postings);
     let sql = format!("SELECT member_id, posting_id, outcome FROM ledger_posting WHERE {condition}");
     let rows = tx.fetch_all(&sql, params).await?;
-    rows.iter().map(|row| Ok((row.get("member_id")?, row.get("posting_id")?, outcomes_from(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.get("member_id")?, row.get("posting_id")?, outcomes_from(row)?)))
+        .collect()
 }
 
 /// Writes a book. Accounts first and guarded by their sequence: if any is not what was read, nothing counts.
-pub(crate) async fn book_save(tx: &mut Tx<'_>, members: &Members, postings: Vec<Posting>) -> Result<(), LedgerError> {
+pub(crate) async fn book_save(
+    tx: &mut Tx<'_>,
+    members: &Members,
+    postings: Vec<Posting>,
+) -> Result<(), LedgerError> {
     let mut new_accounts = Insert::into_table(
         "ledger_account",
         &[
-            "member_id", "asset", "available", "pending", "held", "lifetime_in", "lifetime_out", "sequence", "chain",
+            "member_id",
+            "asset",
+            "available",
+            "pending",
+            "held",
+            "lifetime_in",
+            "lifetime_out",
+            "sequence",
+            "chain",
             "next_change_at",
         ],
     );
     let mut accounts = Update::table(
         "ledger_account",
-        &["available", "pending", "held", "lifetime_in", "lifetime_out", "sequence", "chain", "next_change_at"],
+        &[
+            "available",
+            "pending",
+            "held",
+            "lifetime_in",
+            "lifetime_out",
+            "sequence",
+            "chain",
+            "next_change_at",
+        ],
         &["member_id", "asset", "sequence"],
     );
     let mut new_lots = Insert::into_table(
         "ledger_lot",
         &[
-            "member_id", "lot_id", "asset", "posting_id", "amount", "remaining", "held", "expired", "state",
-            "available_at", "release_event", "expires_at",
+            "member_id",
+            "lot_id",
+            "asset",
+            "posting_id",
+            "amount",
+            "remaining",
+            "held",
+            "expired",
+            "state",
+            "available_at",
+            "release_event",
+            "expires_at",
         ],
     );
     let mut lots = Update::table(
         "ledger_lot",
-        &["remaining", "held", "expired", "state", "release_event", "expires_at"],
+        &[
+            "remaining",
+            "held",
+            "expired",
+            "state",
+            "release_event",
+            "expires_at",
+        ],
         &["member_id", "lot_id"],
     );
     let mut new_holds = Insert::into_table(
         "ledger_hold",
-        &["member_id", "hold_id", "asset", "amount", "lots", "lapses_at", "state"],
+        &[
+            "member_id",
+            "hold_id",
+            "asset",
+            "amount",
+            "lots",
+            "lapses_at",
+            "state",
+        ],
     );
     let mut holds = Update::table("ledger_hold", &["lots", "state"], &["member_id", "hold_id"]);
     for (member_id, state) in members {
@@ -280,7 +355,9 @@ pub(crate) async fn book_save(tx: &mut Tx<'_>, members: &Members, postings: Vec<
             ];
             match account.stored {
                 None => new_accounts.push([params![*member_id, asset.code()], values].concat()),
-                Some((sequence, _)) => accounts.push([values, params![*member_id, asset.code(), sequence]].concat()),
+                Some((sequence, _)) => {
+                    accounts.push([values, params![*member_id, asset.code(), sequence]].concat())
+                }
             }
         }
         for lot in state.lots.values().filter(|lot| lot.changed) {
@@ -313,7 +390,11 @@ pub(crate) async fn book_save(tx: &mut Tx<'_>, members: &Members, postings: Vec<
             }
         }
         for hold in state.holds.values().filter(|hold| hold.changed) {
-            let pairs: Vec<(i64, i64)> = hold.lots.iter().map(|(lot, part)| (lot.as_i64(), *part)).collect();
+            let pairs: Vec<(i64, i64)> = hold
+                .lots
+                .iter()
+                .map(|(lot, part)| (lot.as_i64(), *part))
+                .collect();
             let pairs = serde_json::to_string(&pairs).map_err(|_| DbError::corrupt("lots"))?;
             if hold.stored {
                 holds.push(params![pairs, hold.state.code(), *member_id, hold.hold_id]);
@@ -334,23 +415,49 @@ pub(crate) async fn book_save(tx: &mut Tx<'_>, members: &Members, postings: Vec<
     let mut headers = Insert::into_table(
         "ledger_posting",
         &[
-            "member_id", "posting_id", "kind", "idem_key", "input_hash", "reference", "actor", "effective_at",
-            "recorded_at", "outcome", "trace",
+            "member_id",
+            "posting_id",
+            "kind",
+            "idem_key",
+            "input_hash",
+            "reference",
+            "actor",
+            "effective_at",
+            "recorded_at",
+            "outcome",
+            "trace",
         ],
     );
     let mut entries = Insert::into_table(
         "ledger_entry",
         &[
-            "member_id", "asset", "sequence", "posting_id", "kind", "counter_account", "available_change",
-            "pending_change", "held_change", "shortfall", "chain",
+            "member_id",
+            "asset",
+            "sequence",
+            "posting_id",
+            "kind",
+            "counter_account",
+            "available_change",
+            "pending_change",
+            "held_change",
+            "shortfall",
+            "chain",
         ],
     );
     let mut lot_entries = Insert::into_table(
         "ledger_lot_entry",
-        &["member_id", "posting_id", "lot_id", "remaining_change", "held_change"],
+        &[
+            "member_id",
+            "posting_id",
+            "lot_id",
+            "remaining_change",
+            "held_change",
+        ],
     );
-    let mut reversals =
-        Insert::into_table("ledger_reversal", &["member_id", "source_posting_id", "posting_id"]);
+    let mut reversals = Insert::into_table(
+        "ledger_reversal",
+        &["member_id", "source_posting_id", "posting_id"],
+    );
     for posting in postings {
         let (member_id, posting_id) = (posting.member_id, posting.posting_id);
         for entry in &posting.entries {

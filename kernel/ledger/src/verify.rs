@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::{
     Asset, CounterAccount, InputHash, LedgerError, LotId, PostingId,
     domain::{
-        Account, Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, PostingDigest, Source, chain_next,
+        Account, Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, PostingDigest, Source,
+        chain_next,
     },
     store,
 };
@@ -51,7 +52,10 @@ impl VerifyReport {
     pub fn find(&mut self, row: impl Into<String>, problem: impl Into<String>) {
         self.findings += 1;
         if self.first_findings.len() < LISTED {
-            self.first_findings.push(VerifyFinding { row: row.into(), problem: problem.into() });
+            self.first_findings.push(VerifyFinding {
+                row: row.into(),
+                problem: problem.into(),
+            });
         }
     }
 }
@@ -86,7 +90,10 @@ struct MemberFacts {
 ///
 /// # Errors
 /// When the database fails. What does not add up is no error but a finding.
-pub async fn verify(tx: &mut Tx<'_>, mut progress: impl FnMut(u64) + Send) -> Result<VerifyReport, LedgerError> {
+pub async fn verify(
+    tx: &mut Tx<'_>,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<VerifyReport, LedgerError> {
     let mut report = VerifyReport::default();
     find_orphans(tx, &mut report).await?;
     let mut after = i64::MIN;
@@ -97,8 +104,13 @@ pub async fn verify(tx: &mut Tx<'_>, mut progress: impl FnMut(u64) + Send) -> Re
                 params![after, PAGE],
             )
             .await?;
-        let page = rows.iter().map(|row| row.get("member_id")).collect::<Result<Vec<i64>, _>>()?;
-        let Some(last) = page.last() else { return Ok(report) };
+        let page = rows
+            .iter()
+            .map(|row| row.get("member_id"))
+            .collect::<Result<Vec<i64>, _>>()?;
+        let Some(last) = page.last() else {
+            return Ok(report);
+        };
         after = *last;
         verify_page(tx, page, &mut report).await?;
         progress(report.accounts);
@@ -130,14 +142,21 @@ async fn find_orphans(tx: &mut Tx<'_>, report: &mut VerifyReport) -> Result<(), 
 }
 
 async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport) -> Result<(), LedgerError> {
-    let mut members: HashMap<MemberId, MemberFacts> =
-        page.iter().map(|id| (MemberId::from_i64(*id), MemberFacts::default())).collect();
+    let mut members: HashMap<MemberId, MemberFacts> = page
+        .iter()
+        .map(|id| (MemberId::from_i64(*id), MemberFacts::default()))
+        .collect();
     let page = || params![Param::Ints(page.clone())];
 
-    let sql = format!("SELECT {} FROM ledger_account WHERE member_id IN (??)", store::ACCOUNT_COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM ledger_account WHERE member_id IN (??)",
+        store::ACCOUNT_COLUMNS
+    );
     for row in tx.fetch_all(&sql, page()).await? {
         if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            facts.accounts.insert(store::asset_from(&row)?, store::account_from(&row)?);
+            facts
+                .accounts
+                .insert(store::asset_from(&row)?, store::account_from(&row)?);
             report.accounts += 1;
         }
     }
@@ -158,12 +177,22 @@ async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport)
         report.postings += 1;
         if let Some(facts) = members.get_mut(&row.get("member_id")?) {
             let outcomes = store::outcomes_from(&row)?;
-            facts.postings.insert(posting_id, PostingFacts { digest, outcomes, met: 0 });
+            facts.postings.insert(
+                posting_id,
+                PostingFacts {
+                    digest,
+                    outcomes,
+                    met: 0,
+                },
+            );
         }
         Ok(())
     })
     .await?;
-    let sql = format!("SELECT {} FROM ledger_lot WHERE member_id IN (??)", store::LOT_COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM ledger_lot WHERE member_id IN (??)",
+        store::LOT_COLUMNS
+    );
     tx.for_each::<DbError>(&sql, page(), |row| {
         report.lots += 1;
         if let Some(facts) = members.get_mut(&row.get("member_id")?) {
@@ -197,7 +226,9 @@ async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport)
     let sql = "SELECT member_id, source_posting_id, posting_id FROM ledger_reversal WHERE member_id IN (??)";
     for row in tx.fetch_all(sql, page()).await? {
         if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            facts.reversals.insert((row.get("source_posting_id")?, row.get("posting_id")?));
+            facts
+                .reversals
+                .insert((row.get("source_posting_id")?, row.get("posting_id")?));
         }
     }
 
@@ -251,7 +282,10 @@ fn replay_entry(
         chain: row.get("chain")?,
     };
     if sequence != account.sequence + 1 {
-        report.find(&name, format!("entry {} is missing before it", account.sequence + 1));
+        report.find(
+            &name,
+            format!("entry {} is missing before it", account.sequence + 1),
+        );
     }
     account.sequence = sequence;
     account.available += entry.available_change;
@@ -264,7 +298,8 @@ fn replay_entry(
         EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend => {
             account.lifetime_out -= entry.available_change + entry.held_change;
         }
-        EntryKind::Hold | EntryKind::VoidHold | EntryKind::Lapse | EntryKind::Release | EntryKind::Expire => {}
+        EntryKind::Hold | EntryKind::VoidHold | EntryKind::Lapse | EntryKind::Release | EntryKind::Expire => {
+        }
     }
 
     let posting_id: PostingId = row.get("posting_id")?;
@@ -274,7 +309,9 @@ fn replay_entry(
         return Ok(());
     };
     if chain_next(&account.chain, member_id, &posting.digest, &entry) != entry.chain {
-        let problem = format!("the hash chain breaks here: this entry, the one before or posting {posting_id} was altered");
+        let problem = format!(
+            "the hash chain breaks here: this entry, the one before or posting {posting_id} was altered"
+        );
         report.find(&name, problem);
     }
     account.chain = entry.chain;
@@ -282,8 +319,17 @@ fn replay_entry(
     let answered = posting.outcomes.iter().any(|outcome| {
         outcome.asset == asset
             && (outcome.kind, outcome.counter_account) == (kind, counter_account)
-            && (outcome.available_change, outcome.pending_change, outcome.held_change, outcome.shortfall)
-                == (entry.available_change, entry.pending_change, entry.held_change, entry.shortfall)
+            && (
+                outcome.available_change,
+                outcome.pending_change,
+                outcome.held_change,
+                outcome.shortfall,
+            ) == (
+                entry.available_change,
+                entry.pending_change,
+                entry.held_change,
+                entry.shortfall,
+            )
             && (outcome.available, outcome.pending, outcome.held)
                 == (account.available, account.pending, account.held)
     });
@@ -321,11 +367,24 @@ fn check_member(
         }
         check_lots(&name, *asset, account, facts, report);
     }
-    for (_, asset) in replayed.keys().filter(|(of, asset)| *of == member_id && !facts.accounts.contains_key(asset)) {
-        report.find(format!("ledger_account {member_id} {}", asset.name()), "it has entries and is missing");
+    for (_, asset) in replayed
+        .keys()
+        .filter(|(of, asset)| *of == member_id && !facts.accounts.contains_key(asset))
+    {
+        report.find(
+            format!("ledger_account {member_id} {}", asset.name()),
+            "it has entries and is missing",
+        );
     }
-    for lot_id in facts.lot_changes.keys().filter(|lot_id| !facts.lots.contains_key(lot_id)) {
-        report.find(format!("ledger_lot {member_id} {lot_id}"), "it has entries and is missing");
+    for lot_id in facts
+        .lot_changes
+        .keys()
+        .filter(|lot_id| !facts.lots.contains_key(lot_id))
+    {
+        report.find(
+            format!("ledger_lot {member_id} {lot_id}"),
+            "it has entries and is missing",
+        );
     }
     for lot in facts.lots.values() {
         let name = format!("ledger_lot {member_id} {}", lot.lot_id);
@@ -342,14 +401,28 @@ fn check_member(
             );
         }
         let closed = lot.state == LotState::Closed;
-        if lot.held < 0 || lot.remaining < lot.held || closed != (lot.remaining == 0) || lot.remaining > lot.amount {
-            report.find(&name, format!("impossible: remaining {}, held {}", lot.remaining, lot.held));
+        if lot.held < 0
+            || lot.remaining < lot.held
+            || closed != (lot.remaining == 0)
+            || lot.remaining > lot.amount
+        {
+            report.find(
+                &name,
+                format!("impossible: remaining {}, held {}", lot.remaining, lot.held),
+            );
         }
     }
     for (posting_id, posting) in &facts.postings {
         if posting.met != posting.outcomes.len() {
             let name = format!("ledger_posting {member_id} {posting_id}");
-            report.find(name, format!("{} entries answered, {} written", posting.outcomes.len(), posting.met));
+            report.find(
+                name,
+                format!(
+                    "{} entries answered, {} written",
+                    posting.outcomes.len(),
+                    posting.met
+                ),
+            );
         }
         for outcome in &posting.outcomes {
             check_outcome(member_id, *posting_id, outcome, facts, report);
@@ -373,14 +446,20 @@ fn check_outcome(
             report.find(name(), "the lot that it made is missing or another");
         }
     }
-    let moves_lots = matches!(outcome.kind, EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend);
+    let moves_lots = matches!(
+        outcome.kind,
+        EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend
+    );
     if moves_lots && outcome.lots.iter().map(|(_, part)| part).sum::<i64>() != outcome.total_change().abs() {
         report.find(name(), "the lots that it names do not add up to its entry");
     }
     if let Some(source) = outcome.source
         && !facts.reversals.contains(&(source, posting_id))
     {
-        report.find(format!("ledger_reversal {member_id} {source} {posting_id}"), "it is missing");
+        report.find(
+            format!("ledger_reversal {member_id} {source} {posting_id}"),
+            "it is missing",
+        );
     }
 }
 
@@ -393,12 +472,21 @@ fn check_reversals(member_id: MemberId, facts: &MemberFacts, report: &mut Verify
         }
     }
     for (posting_id, mut source) in sources {
-        source.entries = facts.postings.get(&posting_id).map_or_else(Vec::new, |posting| posting.outcomes.clone());
+        source.entries = facts
+            .postings
+            .get(&posting_id)
+            .map_or_else(Vec::new, |posting| posting.outcomes.clone());
         for ((by, asset), reversed) in &source.reversed {
-            let posted: i64 = source.reversible(*by, *asset).map(|entry| entry.total_change().abs()).sum();
+            let posted: i64 = source
+                .reversible(*by, *asset)
+                .map(|entry| entry.total_change().abs())
+                .sum();
             if *reversed > posted {
                 let name = format!("ledger_posting {member_id} {posting_id}");
-                report.find(name, format!("{reversed} of its {posted} {} are reversed", asset.name()));
+                report.find(
+                    name,
+                    format!("{reversed} of its {posted} {} are reversed", asset.name()),
+                );
             }
         }
     }
@@ -407,20 +495,40 @@ fn check_reversals(member_id: MemberId, facts: &MemberFacts, report: &mut Verify
 fn check_lots(name: &str, asset: Asset, account: &Account, facts: &MemberFacts, report: &mut VerifyReport) {
     let lots = || facts.lots.values().filter(|lot| lot.asset == asset);
     let free: i64 = lots().map(Lot::free).sum();
-    let pending: i64 = lots().filter(|lot| lot.state == LotState::Pending).map(|lot| lot.remaining).sum();
+    let pending: i64 = lots()
+        .filter(|lot| lot.state == LotState::Pending)
+        .map(|lot| lot.remaining)
+        .sum();
     let held: i64 = lots().map(|lot| lot.held).sum();
     let open_holds = || facts.holds.iter().filter(|hold| hold.asset == asset);
-    let holds: i64 = open_holds().flat_map(|hold| hold.lots.iter().map(|(_, part)| part)).sum();
+    let holds: i64 = open_holds()
+        .flat_map(|hold| hold.lots.iter().map(|(_, part)| part))
+        .sum();
     if free != account.available.max(0) {
-        report.find(name, format!("available is {}, its lots have {free} free", account.available));
+        report.find(
+            name,
+            format!("available is {}, its lots have {free} free", account.available),
+        );
     }
     if pending != account.pending {
-        report.find(name, format!("pending is {}, its lots have {pending}", account.pending));
+        report.find(
+            name,
+            format!("pending is {}, its lots have {pending}", account.pending),
+        );
     }
     if held != account.held || holds != account.held {
-        report.find(name, format!("held is {}, its lots have {held}, its holds {holds}", account.held));
+        report.find(
+            name,
+            format!(
+                "held is {}, its lots have {held}, its holds {holds}",
+                account.held
+            ),
+        );
     }
-    let next = lots().filter_map(Lot::next_change_at).chain(open_holds().map(|hold| hold.lapses_at)).min();
+    let next = lots()
+        .filter_map(Lot::next_change_at)
+        .chain(open_holds().map(|hold| hold.lapses_at))
+        .min();
     if next.is_some_and(|next| next < account.next_change_at) {
         report.find(name, "a lot or hold changes before the account knows");
     }

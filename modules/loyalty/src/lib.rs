@@ -21,26 +21,41 @@ mod jobs;
 mod store;
 
 pub use app::{
-    LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle, RefundToSettle, Settled, Settling,
-    Standing, StatementView, TierChange,
-    TierProgress, UnlinkedRefundToSettle,
+    LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle,
+    RefundToSettle, Settled, Settling, Standing, StatementView, TierChange, TierProgress,
+    UnlinkedRefundToSettle,
 };
-pub use domain::{Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for};
+pub use domain::{
+    Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for,
+};
 pub use error::LoyaltyError;
 pub use events::TierChanged;
 pub use jobs::{SETTLE_QUEUE, SettleDue, schedules};
 
 /// See balances, statements, tiers and the programme.
-pub const READ: Permission =
-    Permission { name: "loyalty.read", en: "See balances, entries, tiers and the programme", zh: "查看积分、等级与方案" };
+pub const READ: Permission = Permission {
+    name: "loyalty.read",
+    en: "See balances, entries, tiers and the programme",
+    zh: "查看积分、等级与方案",
+};
 /// Grant points by hand or by a connected system.
-pub const EARN: Permission = Permission { name: "loyalty.earn", en: "Grant points", zh: "发放积分" };
+pub const EARN: Permission = Permission {
+    name: "loyalty.earn",
+    en: "Grant points",
+    zh: "发放积分",
+};
 /// Spend, hold and return points.
-pub const REDEEM: Permission =
-    Permission { name: "loyalty.redeem", en: "Spend, hold and return points", zh: "使用、预占与退回积分" };
+pub const REDEEM: Permission = Permission {
+    name: "loyalty.redeem",
+    en: "Spend, hold and return points",
+    zh: "使用、预占与退回积分",
+};
 /// Publish rules.
-pub const PUBLISH: Permission =
-    Permission { name: "loyalty.publish", en: "Publish a version of the programme", zh: "发布会员方案" };
+pub const PUBLISH: Permission = Permission {
+    name: "loyalty.publish",
+    en: "Publish a version of the programme",
+    zh: "发布会员方案",
+};
 /// All permissions of this module.
 pub const PERMISSIONS: &[Permission] = &[READ, EARN, REDEEM, PUBLISH];
 
@@ -57,9 +72,22 @@ pub struct Loyalty {
 
 impl Loyalty {
     /// Starts the service and its lanes.
-    pub fn start(db: Db, ids: IdGenerator, ledger: Ledger, members: Members, options: &LoyaltyOptions) -> Self {
+    pub fn start(
+        db: Db,
+        ids: IdGenerator,
+        ledger: Ledger,
+        members: Members,
+        options: &LoyaltyOptions,
+    ) -> Self {
         let commands = app::start_lanes(&db, &ledger, &members, options);
-        Self { db, ids, ledger, members, programs: Arc::default(), commands }
+        Self {
+            db,
+            ids,
+            ledger,
+            members,
+            programs: Arc::default(),
+            commands,
+        }
     }
 
     /// The ledger that this service posts to.

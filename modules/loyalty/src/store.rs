@@ -38,7 +38,13 @@ pub(crate) async fn version_insert(tx: &mut Tx<'_>, version: &ProgramVersion) ->
     tx.execute(
         "INSERT INTO loyalty_program_version (version, rules, effective_from, published_at, published_by) \
          VALUES (?, ?, ?, ?, ?)",
-        params![version.version, rules, version.effective_from, version.published_at, &version.published_by],
+        params![
+            version.version,
+            rules,
+            version.effective_from,
+            version.published_at,
+            &version.published_by
+        ],
     )
     .await?;
     Ok(())
@@ -72,9 +78,15 @@ pub(crate) async fn membership_save(
     tx: &mut Tx<'_>,
     memberships: impl Iterator<Item = (MemberId, &Membership)>,
 ) -> Result<(), DbError> {
-    let mut new = Insert::into_table("loyalty_membership", &["member_id", "tier", "tier_since", "revision"]);
-    let mut known =
-        Update::table("loyalty_membership", &["tier", "tier_since", "revision"], &["member_id", "revision"]);
+    let mut new = Insert::into_table(
+        "loyalty_membership",
+        &["member_id", "tier", "tier_since", "revision"],
+    );
+    let mut known = Update::table(
+        "loyalty_membership",
+        &["tier", "tier_since", "revision"],
+        &["member_id", "revision"],
+    );
     for (member_id, membership) in memberships.filter(|(_, membership)| membership.changed) {
         match membership.revision {
             None => new.push(params![member_id, &membership.tier, membership.tier_since, 1_i64]),
@@ -97,7 +109,15 @@ pub(crate) async fn membership_save(
 pub(crate) async fn tier_change_insert(tx: &mut Tx<'_>, changes: &[TierChange]) -> Result<(), DbError> {
     let mut insert = Insert::into_table(
         "loyalty_tier_change",
-        &["member_id", "change_id", "from_tier", "to_tier", "growth", "reference", "changed_at"],
+        &[
+            "member_id",
+            "change_id",
+            "from_tier",
+            "to_tier",
+            "growth",
+            "reference",
+            "changed_at",
+        ],
     );
     for change in changes {
         insert.push(params![
@@ -140,5 +160,7 @@ pub(crate) async fn tier_change_list(
 pub(crate) async fn membership_count(executor: &mut impl Executor) -> Result<Vec<(String, i64)>, DbError> {
     let sql = "SELECT tier, COUNT(*) AS members FROM loyalty_membership GROUP BY tier ORDER BY tier";
     let rows = executor.fetch_all(sql, params![]).await?;
-    rows.iter().map(|row| Ok((row.get("tier")?, row.get("members")?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.get("tier")?, row.get("members")?)))
+        .collect()
 }

@@ -19,24 +19,34 @@ pub mod http;
 mod store;
 
 pub use app::{
-    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersOptions, OrdersVerification,
-    PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt, RefundView, RefusedRow, Report, TierShare,
+    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersOptions,
+    OrdersVerification, PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt,
+    RefundView, RefusedRow, Report, TierShare,
 };
 pub use domain::{
-    Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,
-    UnlinkedRefundDocument,
+    Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument,
+    RefundedPart, UnlinkedRefundDocument,
 };
 pub use error::OrdersError;
 
 /// See purchases and refunds.
-pub const READ: Permission =
-    Permission { name: "orders.read", en: "See purchases and refunds", zh: "查看消费与退款" };
+pub const READ: Permission = Permission {
+    name: "orders.read",
+    en: "See purchases and refunds",
+    zh: "查看消费与退款",
+};
 /// Record purchases.
-pub const RECORD: Permission =
-    Permission { name: "orders.record", en: "Record purchases", zh: "录入消费" };
+pub const RECORD: Permission = Permission {
+    name: "orders.record",
+    en: "Record purchases",
+    zh: "录入消费",
+};
 /// Record refunds.
-pub const REFUND: Permission =
-    Permission { name: "orders.refund", en: "Record refunds", zh: "录入退款" };
+pub const REFUND: Permission = Permission {
+    name: "orders.refund",
+    en: "Record refunds",
+    zh: "录入退款",
+};
 /// All permissions of this module.
 pub const PERMISSIONS: &[Permission] = &[READ, RECORD, REFUND];
 
@@ -54,9 +64,19 @@ impl Orders {
     /// Starts the service and its lanes.
     pub fn start(db: Db, ids: IdGenerator, loyalty: Loyalty, options: &OrdersOptions) -> Self {
         let members = loyalty.members().clone();
-        let taker = app::Taker { ids: ids.clone(), loyalty: loyalty.clone(), members: members.clone() };
+        let taker = app::Taker {
+            ids: ids.clone(),
+            loyalty: loyalty.clone(),
+            members: members.clone(),
+        };
         let lanes = app::start_lanes(&db, &taker, options);
-        Self { db, ids, loyalty, members, lanes }
+        Self {
+            db,
+            ids,
+            loyalty,
+            members,
+            lanes,
+        }
     }
 
     /// The moment at which a request counts when it names none.
@@ -65,7 +85,11 @@ impl Orders {
     }
 
     pub(crate) fn taker(&self) -> app::Taker {
-        app::Taker { ids: self.ids.clone(), loyalty: self.loyalty.clone(), members: self.members.clone() }
+        app::Taker {
+            ids: self.ids.clone(),
+            loyalty: self.loyalty.clone(),
+            members: self.members.clone(),
+        }
     }
 }
 

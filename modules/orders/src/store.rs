@@ -31,7 +31,14 @@ pub(crate) struct ExternalRef {
 impl ExternalRef {
     pub(crate) fn new(document: &Document, member_id: MemberId, document_id: i64, input: InputHash) -> Self {
         let (external_no, source, document) = ref_key(document);
-        Self { external_no, source, document, member_id, document_id, input }
+        Self {
+            external_no,
+            source,
+            document,
+            member_id,
+            document_id,
+            input,
+        }
     }
 }
 
@@ -41,7 +48,11 @@ pub(crate) fn ref_key(document: &Document) -> (String, String, i64) {
         Document::Purchase(_) => PURCHASE,
         Document::UnlinkedRefund(_) => REFUND,
     };
-    (document.external_no().to_string(), document.source().to_string(), kind)
+    (
+        document.external_no().to_string(),
+        document.source().to_string(),
+        kind,
+    )
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +119,9 @@ pub(crate) struct RefundLineRow {
 }
 
 fn currency_from(row: &Row) -> Result<Currency, DbError> {
-    row.get::<String>("currency")?.parse().map_err(|_| DbError::corrupt("currency"))
+    row.get::<String>("currency")?
+        .parse()
+        .map_err(|_| DbError::corrupt("currency"))
 }
 
 /// What the name table knows of documents.
@@ -133,7 +146,9 @@ pub(crate) async fn refs_by_name(
     let texts = |set: BTreeSet<&String>| Param::Texts(set.into_iter().cloned().collect());
     let sql = "SELECT external_no, source, document, member_id, document_id, input_hash FROM orders_external_ref \
          WHERE external_no IN (??) AND source IN (??)";
-    let rows = executor.fetch_all(sql, params![texts(numbers), texts(sources)]).await?;
+    let rows = executor
+        .fetch_all(sql, params![texts(numbers), texts(sources)])
+        .await?;
     let wanted: BTreeSet<&(String, String, i64)> = names.iter().collect();
     let mut refs = HashMap::with_capacity(rows.len());
     for row in rows {
@@ -158,7 +173,14 @@ pub(crate) async fn refs_by_name(
 pub(crate) async fn ref_insert(tx: &mut Tx<'_>, refs: &[ExternalRef]) -> Result<(), DbError> {
     let mut insert = Insert::into_table(
         "orders_external_ref",
-        &["external_no", "source", "document", "member_id", "document_id", "input_hash"],
+        &[
+            "external_no",
+            "source",
+            "document",
+            "member_id",
+            "document_id",
+            "input_hash",
+        ],
     );
     for known in refs {
         insert.push(params![
@@ -211,7 +233,12 @@ pub(crate) async fn purchase_load(
     }
     let (condition, params) = pair_condition(executor.engine(), ("member_id", "purchase_id"), wanted);
     let sql = format!("SELECT {PURCHASE_COLUMNS} FROM orders_purchase WHERE {condition}");
-    executor.fetch_all(&sql, params).await?.iter().map(purchase_from).collect()
+    executor
+        .fetch_all(&sql, params)
+        .await?
+        .iter()
+        .map(purchase_from)
+        .collect()
 }
 
 /// A purchase for changing: on engines with row locks a second refund waits here.
@@ -220,9 +247,14 @@ pub(crate) async fn purchase_lock(
     member_id: MemberId,
     purchase_id: i64,
 ) -> Result<Option<PurchaseRow>, DbError> {
-    let sql =
-        format!("SELECT {PURCHASE_COLUMNS} FROM orders_purchase WHERE member_id = ? AND purchase_id = ? FOR UPDATE");
-    tx.fetch_optional(&sql, params![member_id, purchase_id]).await?.as_ref().map(purchase_from).transpose()
+    let sql = format!(
+        "SELECT {PURCHASE_COLUMNS} FROM orders_purchase WHERE member_id = ? AND purchase_id = ? FOR UPDATE"
+    );
+    tx.fetch_optional(&sql, params![member_id, purchase_id])
+        .await?
+        .as_ref()
+        .map(purchase_from)
+        .transpose()
 }
 
 /// A member's purchases before a row, newest first.
@@ -238,7 +270,12 @@ pub(crate) async fn purchase_list(
          AND (placed_at < ? OR (placed_at = ? AND purchase_id < ?)) ORDER BY placed_at DESC, purchase_id DESC LIMIT ?"
     );
     let params = params![member_id, placed_at, placed_at, purchase_id, limit];
-    executor.fetch_all(&sql, params).await?.iter().map(purchase_from).collect()
+    executor
+        .fetch_all(&sql, params)
+        .await?
+        .iter()
+        .map(purchase_from)
+        .collect()
 }
 
 pub(crate) async fn purchase_insert(
@@ -249,9 +286,24 @@ pub(crate) async fn purchase_insert(
     let mut insert = Insert::into_table(
         "orders_purchase",
         &[
-            "member_id", "purchase_id", "identified", "kind", "source", "external_no", "channel", "store_code",
-            "payment_method", "placed_at", "recorded_at", "currency", "paid_minor", "refunded_minor", "points",
-            "tier_before", "tier_after", "posting_id",
+            "member_id",
+            "purchase_id",
+            "identified",
+            "kind",
+            "source",
+            "external_no",
+            "channel",
+            "store_code",
+            "payment_method",
+            "placed_at",
+            "recorded_at",
+            "currency",
+            "paid_minor",
+            "refunded_minor",
+            "points",
+            "tier_before",
+            "tier_after",
+            "posting_id",
         ],
     );
     for row in purchases {
@@ -280,7 +332,15 @@ pub(crate) async fn purchase_insert(
     let mut insert = Insert::into_table(
         "orders_purchase_line",
         &[
-            "member_id", "purchase_id", "line_no", "sku", "name", "category", "quantity", "paid_minor", "points",
+            "member_id",
+            "purchase_id",
+            "line_no",
+            "sku",
+            "name",
+            "category",
+            "quantity",
+            "paid_minor",
+            "points",
             "refunded_minor",
         ],
     );
@@ -334,8 +394,11 @@ pub(crate) async fn purchase_add_refund(
     amount: i64,
     lines: &[(&LineRow, i64)],
 ) -> Result<(), DbError> {
-    let mut update =
-        Update::table("orders_purchase", &["refunded_minor"], &["member_id", "purchase_id", "refunded_minor"]);
+    let mut update = Update::table(
+        "orders_purchase",
+        &["refunded_minor"],
+        &["member_id", "purchase_id", "refunded_minor"],
+    );
     update.push(params![
         purchase.refunded_minor + amount,
         purchase.member_id,
@@ -389,7 +452,12 @@ pub(crate) async fn refund_load(
     }
     let (condition, params) = pair_condition(executor.engine(), ("member_id", "refund_id"), wanted);
     let sql = format!("SELECT {REFUND_COLUMNS} FROM orders_refund WHERE {condition}");
-    executor.fetch_all(&sql, params).await?.iter().map(refund_from).collect()
+    executor
+        .fetch_all(&sql, params)
+        .await?
+        .iter()
+        .map(refund_from)
+        .collect()
 }
 
 pub(crate) async fn refund_list_of(
@@ -400,7 +468,12 @@ pub(crate) async fn refund_list_of(
     let sql = format!(
         "SELECT {REFUND_COLUMNS} FROM orders_refund WHERE member_id = ? ORDER BY refunded_at DESC, refund_id DESC LIMIT ?"
     );
-    executor.fetch_all(&sql, params![member_id, limit]).await?.iter().map(refund_from).collect()
+    executor
+        .fetch_all(&sql, params![member_id, limit])
+        .await?
+        .iter()
+        .map(refund_from)
+        .collect()
 }
 
 pub(crate) async fn refund_insert(
@@ -411,8 +484,18 @@ pub(crate) async fn refund_insert(
     let mut insert = Insert::into_table(
         "orders_refund",
         &[
-            "member_id", "refund_id", "identified", "purchase_id", "source", "external_no", "refunded_at",
-            "recorded_at", "currency", "amount_minor", "points", "posting_id",
+            "member_id",
+            "refund_id",
+            "identified",
+            "purchase_id",
+            "source",
+            "external_no",
+            "refunded_at",
+            "recorded_at",
+            "currency",
+            "amount_minor",
+            "points",
+            "posting_id",
         ],
     );
     for row in refunds {
@@ -434,7 +517,15 @@ pub(crate) async fn refund_insert(
     tx.insert(insert).await?;
     let mut insert = Insert::into_table(
         "orders_refund_line",
-        &["member_id", "refund_id", "line_no", "sku", "name", "quantity", "amount_minor"],
+        &[
+            "member_id",
+            "refund_id",
+            "line_no",
+            "sku",
+            "name",
+            "quantity",
+            "amount_minor",
+        ],
     );
     for row in lines {
         insert.push(params![
@@ -465,7 +556,9 @@ pub(crate) async fn import_load(
     file_hash: &str,
 ) -> Result<Option<ImportState>, DbError> {
     let sql = "SELECT rows_done, documents_done, rows_refused, state FROM orders_import WHERE source = ? AND file_hash = ?";
-    let Some(row) = executor.fetch_optional(sql, params![source, file_hash]).await? else { return Ok(None) };
+    let Some(row) = executor.fetch_optional(sql, params![source, file_hash]).await? else {
+        return Ok(None);
+    };
     Ok(Some(ImportState {
         rows_done: row.get("rows_done")?,
         documents_done: row.get("documents_done")?,
@@ -483,10 +576,21 @@ pub(crate) async fn import_start(
 ) -> Result<(), DbError> {
     let mut insert = Insert::into_table(
         "orders_import",
-        &["source", "file_hash", "format", "rows_done", "documents_done", "rows_refused", "state", "updated_at"],
+        &[
+            "source",
+            "file_hash",
+            "format",
+            "rows_done",
+            "documents_done",
+            "rows_refused",
+            "state",
+            "updated_at",
+        ],
     )
     .skip_existing();
-    insert.push(params![source, file_hash, format, 0_i64, 0_i64, 0_i64, 1_i64, now]);
+    insert.push(params![
+        source, file_hash, format, 0_i64, 0_i64, 0_i64, 1_i64, now
+    ]);
     tx.insert(insert).await.map(drop)
 }
 
@@ -537,7 +641,11 @@ pub(crate) async fn totals(executor: &mut impl Executor) -> Result<Totals, DbErr
          FROM orders_purchase GROUP BY kind, identified";
     for row in executor.fetch_all(sql, params![]).await? {
         let (documents, minor): (i64, i64) = (row.get("documents")?, row.get("minor")?);
-        *(if row.get::<i64>("kind")? == 1 { &mut totals.sales } else { &mut totals.adjustments }) += documents;
+        *(if row.get::<i64>("kind")? == 1 {
+            &mut totals.sales
+        } else {
+            &mut totals.adjustments
+        }) += documents;
         totals.net_minor += minor;
         if row.get("identified")? {
             totals.net_identified_minor += minor;

@@ -1,6 +1,10 @@
 //! What the kernel promises about its database, on every engine.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod audit;
 mod backup;

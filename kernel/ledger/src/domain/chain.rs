@@ -25,7 +25,10 @@ impl PostingDigest {
         )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the columns of a posting, once from memory and once from its row")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the columns of a posting, once from memory and once from its row"
+    )]
     pub(crate) fn from_parts(
         posting_id: PostingId,
         kind: &str,
@@ -51,7 +54,12 @@ impl PostingDigest {
 }
 
 /// The hash after one more entry.
-pub(crate) fn chain_next(before: &[u8; 32], member_id: MemberId, posting: &PostingDigest, entry: &Entry) -> [u8; 32] {
+pub(crate) fn chain_next(
+    before: &[u8; 32],
+    member_id: MemberId,
+    posting: &PostingDigest,
+    entry: &Entry,
+) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(before);
     hasher.update(posting.0);

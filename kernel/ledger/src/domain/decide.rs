@@ -3,12 +3,12 @@
 use huika_core::{IdGenerator, MemberId, Timestamp};
 
 use super::{
-    Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, PostingDigest, Source, chain_next,
-    state::check_amount,
+    Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, PostingDigest,
+    Source, chain_next, state::check_amount,
 };
 use crate::{
-    Asset, Availability, Command, CounterAccount, HoldId, InputHash, LapsedLots, LedgerError, LotId, NegativePolicy,
-    Operation, PostingId, error::MAX_AMOUNT,
+    Asset, Availability, Command, CounterAccount, HoldId, InputHash, LapsedLots, LedgerError, LotId,
+    NegativePolicy, Operation, PostingId, error::MAX_AMOUNT,
 };
 
 /// A posting in the making. Dropping it half way leaves the member's journal to be undone by the caller.
@@ -37,7 +37,12 @@ pub(crate) struct Change {
 
 impl<'a> Deciding<'a> {
     /// Starts the posting of a command.
-    pub(crate) fn command(state: &'a mut MemberState, ids: &'a IdGenerator, now: Timestamp, command: &Command) -> Self {
+    pub(crate) fn command(
+        state: &'a mut MemberState,
+        ids: &'a IdGenerator,
+        now: Timestamp,
+        command: &Command,
+    ) -> Self {
         let posting = Posting {
             member_id: command.member_id,
             posting_id: ids.next(),
@@ -55,7 +60,13 @@ impl<'a> Deciding<'a> {
             lot_entries: Default::default(),
         };
         let digest = PostingDigest::of(&posting);
-        Self { state, ids, now, posting, digest }
+        Self {
+            state,
+            ids,
+            now,
+            posting,
+            digest,
+        }
     }
 
     /// Starts a posting that time makes.
@@ -87,7 +98,13 @@ impl<'a> Deciding<'a> {
             lot_entries: Default::default(),
         };
         let digest = PostingDigest::of(&posting);
-        Self { state, ids, now, posting, digest }
+        Self {
+            state,
+            ids,
+            now,
+            posting,
+            digest,
+        }
     }
 
     /// Carries out one operation.
@@ -102,30 +119,62 @@ impl<'a> Deciding<'a> {
 
     fn carry_out(&mut self, operation: &Operation) -> Result<(), LedgerError> {
         match operation {
-            Operation::Earn { asset, amount, counter_account, availability, expires_at } => {
-                self.earn(*asset, *amount, *counter_account, availability, *expires_at)
-            }
-            Operation::Spend { asset, amount, counter_account } => self.spend(*asset, *amount, *counter_account),
-            Operation::ClawBack { asset, amount, counter_account, policy } => {
+            Operation::Earn {
+                asset,
+                amount,
+                counter_account,
+                availability,
+                expires_at,
+            } => self.earn(*asset, *amount, *counter_account, availability, *expires_at),
+            Operation::Spend {
+                asset,
+                amount,
+                counter_account,
+            } => self.spend(*asset, *amount, *counter_account),
+            Operation::ClawBack {
+                asset,
+                amount,
+                counter_account,
+                policy,
+            } => {
                 check_amount(*amount)?;
-                self.claw_back(EntryKind::ClawBack, *asset, *amount, *counter_account, *policy, Change::default());
+                self.claw_back(
+                    EntryKind::ClawBack,
+                    *asset,
+                    *amount,
+                    *counter_account,
+                    *policy,
+                    Change::default(),
+                );
                 Ok(())
             }
-            Operation::Hold { asset, amount, lapses_at } => self.hold(*asset, *amount, *lapses_at),
-            Operation::PostHold { hold_id, amount, counter_account } => {
-                self.post_hold(*hold_id, *amount, *counter_account)
-            }
+            Operation::Hold {
+                asset,
+                amount,
+                lapses_at,
+            } => self.hold(*asset, *amount, *lapses_at),
+            Operation::PostHold {
+                hold_id,
+                amount,
+                counter_account,
+            } => self.post_hold(*hold_id, *amount, *counter_account),
             Operation::VoidHold { hold_id } => self.void_hold(*hold_id),
             Operation::Release { event } => {
                 self.release_event(event);
                 Ok(())
             }
-            Operation::ReverseEarn { source, asset, amount, policy } => {
-                self.reverse_earn(*source, *asset, *amount, *policy)
-            }
-            Operation::ReverseSpend { source, asset, amount, lapsed } => {
-                self.reverse_spend(*source, *asset, *amount, *lapsed)
-            }
+            Operation::ReverseEarn {
+                source,
+                asset,
+                amount,
+                policy,
+            } => self.reverse_earn(*source, *asset, *amount, *policy),
+            Operation::ReverseSpend {
+                source,
+                asset,
+                amount,
+                lapsed,
+            } => self.reverse_spend(*source, *asset, *amount, *lapsed),
         }
     }
 
@@ -139,7 +188,12 @@ impl<'a> Deciding<'a> {
     ) -> Result<(), LedgerError> {
         check_amount(amount)?;
         // What is available, pending or held came in once, so this bounds each of them: entries need no check.
-        let lifetime_in = self.state.accounts.get(&asset).map_or(0, |account| account.lifetime_in) + amount;
+        let lifetime_in = self
+            .state
+            .accounts
+            .get(&asset)
+            .map_or(0, |account| account.lifetime_in)
+            + amount;
         if lifetime_in > MAX_AMOUNT {
             return Err(LedgerError::AmountInvalid { amount: lifetime_in });
         }
@@ -159,7 +213,11 @@ impl<'a> Deciding<'a> {
             remaining: amount,
             held: 0,
             expired: 0,
-            state: if pending { LotState::Pending } else { LotState::Open },
+            state: if pending {
+                LotState::Pending
+            } else {
+                LotState::Open
+            },
             available_at,
             release_event,
             expires_at,
@@ -168,17 +226,41 @@ impl<'a> Deciding<'a> {
         });
         let account = self.state.account_mut(asset);
         account.lifetime_in += amount;
-        let change = Change { lot_id: Some(lot_id), ..Change::default() };
+        let change = Change {
+            lot_id: Some(lot_id),
+            ..Change::default()
+        };
         if pending {
-            self.enter(EntryKind::Earn, asset, counter_account, Change { pending: amount, ..change });
+            self.enter(
+                EntryKind::Earn,
+                asset,
+                counter_account,
+                Change {
+                    pending: amount,
+                    ..change
+                },
+            );
         } else {
             self.repay_deficit(asset, lot_id, amount);
-            self.enter(EntryKind::Earn, asset, counter_account, Change { available: amount, ..change });
+            self.enter(
+                EntryKind::Earn,
+                asset,
+                counter_account,
+                Change {
+                    available: amount,
+                    ..change
+                },
+            );
         }
         Ok(())
     }
 
-    fn spend(&mut self, asset: Asset, amount: i64, counter_account: CounterAccount) -> Result<(), LedgerError> {
+    fn spend(
+        &mut self,
+        asset: Asset,
+        amount: i64,
+        counter_account: CounterAccount,
+    ) -> Result<(), LedgerError> {
         check_amount(amount)?;
         self.require(asset, amount)?;
         let lots = self.state.pick(asset, amount);
@@ -186,7 +268,16 @@ impl<'a> Deciding<'a> {
             self.change_lot(*lot_id, -part, 0);
         }
         self.state.account_mut(asset).lifetime_out += amount;
-        self.enter(EntryKind::Spend, asset, counter_account, Change { available: -amount, lots, ..Change::default() });
+        self.enter(
+            EntryKind::Spend,
+            asset,
+            counter_account,
+            Change {
+                available: -amount,
+                lots,
+                ..Change::default()
+            },
+        );
         Ok(())
     }
 
@@ -241,17 +332,30 @@ impl<'a> Deciding<'a> {
             stored: false,
             changed: true,
         });
-        let change = Change { available: -amount, held: amount, hold_id: Some(hold_id), ..Change::default() };
+        let change = Change {
+            available: -amount,
+            held: amount,
+            hold_id: Some(hold_id),
+            ..Change::default()
+        };
         self.enter(EntryKind::Hold, asset, CounterAccount::Internal, change);
         Ok(())
     }
 
-    fn post_hold(&mut self, hold_id: HoldId, amount: i64, counter_account: CounterAccount) -> Result<(), LedgerError> {
+    fn post_hold(
+        &mut self,
+        hold_id: HoldId,
+        amount: i64,
+        counter_account: CounterAccount,
+    ) -> Result<(), LedgerError> {
         check_amount(amount)?;
         let (asset, mut lots) = self.open_hold(hold_id)?;
         let held: i64 = lots.iter().map(|(_, part)| part).sum();
         if amount > held {
-            return Err(LedgerError::HoldExceeds { held, requested: amount });
+            return Err(LedgerError::HoldExceeds {
+                held,
+                requested: amount,
+            });
         }
         let mut left = amount;
         let mut spent = Vec::new();
@@ -265,7 +369,12 @@ impl<'a> Deciding<'a> {
             left -= from_lot;
         }
         self.state.account_mut(asset).lifetime_out += amount;
-        let change = Change { held: -amount, hold_id: Some(hold_id), lots: spent, ..Change::default() };
+        let change = Change {
+            held: -amount,
+            hold_id: Some(hold_id),
+            lots: spent,
+            ..Change::default()
+        };
         self.enter(EntryKind::PostHold, asset, counter_account, change);
         self.close_hold(hold_id);
         if amount < held {
@@ -283,7 +392,9 @@ impl<'a> Deciding<'a> {
 
     /// Ends a hold whose time is over.
     pub(super) fn lapse_hold(&mut self, hold_id: HoldId) {
-        let Ok((asset, lots)) = self.open_hold(hold_id) else { return };
+        let Ok((asset, lots)) = self.open_hold(hold_id) else {
+            return;
+        };
         self.close_hold(hold_id);
         self.return_held(hold_id, EntryKind::Lapse, asset, lots);
     }
@@ -297,7 +408,12 @@ impl<'a> Deciding<'a> {
             self.lower_next_change(asset, lot_id);
             returned += part;
         }
-        let change = Change { available: returned, held: -returned, hold_id: Some(hold_id), ..Change::default() };
+        let change = Change {
+            available: returned,
+            held: -returned,
+            hold_id: Some(hold_id),
+            ..Change::default()
+        };
         self.enter(kind, asset, CounterAccount::Internal, change);
     }
 
@@ -311,7 +427,9 @@ impl<'a> Deciding<'a> {
             .collect();
         for lot_id in waiting {
             let now = self.now;
-            let Some(lot) = self.state.lot_mut(lot_id) else { continue };
+            let Some(lot) = self.state.lot_mut(lot_id) else {
+                continue;
+            };
             lot.release_event = None;
             if lot.available_at.is_none_or(|at| at <= now) {
                 self.release_lot(lot_id);
@@ -324,17 +442,26 @@ impl<'a> Deciding<'a> {
 
     /// Makes a pending lot available.
     pub(super) fn release_lot(&mut self, lot_id: LotId) {
-        let Some(lot) = self.state.lot_mut(lot_id) else { return };
+        let Some(lot) = self.state.lot_mut(lot_id) else {
+            return;
+        };
         lot.state = LotState::Open;
         let (asset, amount) = (lot.asset, lot.remaining);
         self.repay_deficit(asset, lot_id, amount);
-        let change = Change { available: amount, pending: -amount, lot_id: Some(lot_id), ..Change::default() };
+        let change = Change {
+            available: amount,
+            pending: -amount,
+            lot_id: Some(lot_id),
+            ..Change::default()
+        };
         self.enter(EntryKind::Release, asset, CounterAccount::Internal, change);
     }
 
     /// Takes away what a lot lost by time; what is held stays until the hold ends.
     pub(super) fn expire_lot(&mut self, lot_id: LotId) {
-        let Some(lot) = self.state.lots.get(&lot_id) else { return };
+        let Some(lot) = self.state.lots.get(&lot_id) else {
+            return;
+        };
         let (asset, pending) = (lot.asset, lot.state == LotState::Pending);
         let lost = if pending { lot.remaining } else { lot.free() };
         self.change_lot(lot_id, -lost, 0);
@@ -342,9 +469,17 @@ impl<'a> Deciding<'a> {
             lot.expired += lost;
         }
         let change = if pending {
-            Change { pending: -lost, lot_id: Some(lot_id), ..Change::default() }
+            Change {
+                pending: -lost,
+                lot_id: Some(lot_id),
+                ..Change::default()
+            }
         } else {
-            Change { available: -lost, lot_id: Some(lot_id), ..Change::default() }
+            Change {
+                available: -lost,
+                lot_id: Some(lot_id),
+                ..Change::default()
+            }
         };
         self.enter(EntryKind::Expire, asset, CounterAccount::Expiry, change);
     }
@@ -357,26 +492,40 @@ impl<'a> Deciding<'a> {
         policy: NegativePolicy,
     ) -> Result<(), LedgerError> {
         let source = self.reversible(source_id, EntryKind::ReverseEarn, asset, amount)?;
-        let earned: Vec<LotId> =
-            source.reversible(EntryKind::ReverseEarn, asset).filter_map(|entry| entry.lot_id).collect();
+        let earned: Vec<LotId> = source
+            .reversible(EntryKind::ReverseEarn, asset)
+            .filter_map(|entry| entry.lot_id)
+            .collect();
         let counter_account = counter_account_of(source, EntryKind::ReverseEarn, asset);
 
         // First what still lies in its own lots, then what they lost by time (nothing is left to take for it),
         // and only then other lots: that part was spent.
         let mut left = amount;
-        let mut change = Change { reversed: amount, source: Some(source_id), ..Change::default() };
+        let mut change = Change {
+            reversed: amount,
+            source: Some(source_id),
+            ..Change::default()
+        };
         for lot_id in &earned {
-            let Some(lot) = self.state.lots.get(lot_id) else { continue };
+            let Some(lot) = self.state.lots.get(lot_id) else {
+                continue;
+            };
             let pending = lot.state == LotState::Pending;
             let part = left.min(if pending { lot.remaining } else { lot.free() });
             if part > 0 {
                 self.change_lot(*lot_id, -part, 0);
                 left -= part;
-                *(if pending { &mut change.pending } else { &mut change.available }) -= part;
+                *(if pending {
+                    &mut change.pending
+                } else {
+                    &mut change.available
+                }) -= part;
             }
         }
         for lot_id in &earned {
-            let Some(lot) = self.state.lots.get(lot_id) else { continue };
+            let Some(lot) = self.state.lots.get(lot_id) else {
+                continue;
+            };
             let lost = left.min(lot.expired);
             if lost > 0 {
                 left -= lost;
@@ -385,7 +534,14 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
-        self.claw_back(EntryKind::ReverseEarn, asset, left, counter_account, policy, change);
+        self.claw_back(
+            EntryKind::ReverseEarn,
+            asset,
+            left,
+            counter_account,
+            policy,
+            change,
+        );
         self.count_reversal(source_id);
         Ok(())
     }
@@ -453,20 +609,31 @@ impl<'a> Deciding<'a> {
     ) -> Result<&Source, LedgerError> {
         check_amount(amount)?;
         let source = self.state.sources.get(&source_id);
-        let total = source.map_or(0, |source| source.reversible(by, asset).map(|entry| entry.total_change().abs()).sum());
+        let total = source.map_or(0, |source| {
+            source
+                .reversible(by, asset)
+                .map(|entry| entry.total_change().abs())
+                .sum()
+        });
         let Some(source) = source.filter(|_| total > 0) else {
-            return Err(LedgerError::PostingNotFound { posting: source_id.to_string() });
+            return Err(LedgerError::PostingNotFound {
+                posting: source_id.to_string(),
+            });
         };
         let left = total - source.reversed.get(&(by, asset)).copied().unwrap_or(0);
         if amount > left {
-            return Err(LedgerError::ReversalExceeds { left, requested: amount });
+            return Err(LedgerError::ReversalExceeds {
+                left,
+                requested: amount,
+            });
         }
         Ok(source)
     }
 
     /// Counts the entry just made with its source.
     fn count_reversal(&mut self, source_id: PostingId) {
-        if let (Some(source), Some(entry)) = (self.state.source_mut(source_id), self.posting.outcomes.last()) {
+        if let (Some(source), Some(entry)) = (self.state.source_mut(source_id), self.posting.outcomes.last())
+        {
             source.count(entry);
         }
         if !self.posting.reverses.contains(&source_id) {
@@ -477,17 +644,25 @@ impl<'a> Deciding<'a> {
     fn require(&self, asset: Asset, amount: i64) -> Result<(), LedgerError> {
         let available = self.state.available(asset);
         if available < amount {
-            return Err(LedgerError::Insufficient { asset: asset.name(), available: available.max(0), requested: amount });
+            return Err(LedgerError::Insufficient {
+                asset: asset.name(),
+                available: available.max(0),
+                requested: amount,
+            });
         }
         Ok(())
     }
 
     fn open_hold(&self, hold_id: HoldId) -> Result<(Asset, Vec<(LotId, i64)>), LedgerError> {
         let Some(hold) = self.state.holds.get(&hold_id) else {
-            return Err(LedgerError::HoldNotFound { hold: hold_id.to_string() });
+            return Err(LedgerError::HoldNotFound {
+                hold: hold_id.to_string(),
+            });
         };
         if hold.state == HoldState::Closed {
-            return Err(LedgerError::HoldClosed { hold: hold_id.to_string() });
+            return Err(LedgerError::HoldClosed {
+                hold: hold_id.to_string(),
+            });
         }
         Ok((hold.asset, hold.lots.clone()))
     }
@@ -515,7 +690,9 @@ impl<'a> Deciding<'a> {
 
     /// Changes a lot and notes it with the posting.
     fn change_lot(&mut self, lot_id: LotId, remaining: i64, held: i64) {
-        let Some(lot) = self.state.lot_mut(lot_id) else { return };
+        let Some(lot) = self.state.lot_mut(lot_id) else {
+            return;
+        };
         lot.remaining += remaining;
         lot.held += held;
         if lot.remaining == 0 {
@@ -528,7 +705,9 @@ impl<'a> Deciding<'a> {
 
     /// Makes sure that the account is settled in time for what was done to a lot.
     fn lower_next_change(&mut self, asset: Asset, lot_id: LotId) {
-        let Some(at) = self.state.lots.get(&lot_id).and_then(Lot::next_change_at) else { return };
+        let Some(at) = self.state.lots.get(&lot_id).and_then(Lot::next_change_at) else {
+            return;
+        };
         let account = self.state.account_mut(asset);
         // What is due already is settled by the book before the command ends.
         account.next_change_at = account.next_change_at.min(at);
@@ -536,7 +715,10 @@ impl<'a> Deciding<'a> {
 
     /// Writes an entry: the account changes, the chain grows.
     fn enter(&mut self, kind: EntryKind, asset: Asset, counter_account: CounterAccount, change: Change) {
-        let touched = change.lot_id.and_then(|lot_id| self.state.lots.get(&lot_id)).and_then(Lot::next_change_at);
+        let touched = change
+            .lot_id
+            .and_then(|lot_id| self.state.lots.get(&lot_id))
+            .and_then(Lot::next_change_at);
         let lapses = change
             .hold_id
             .and_then(|hold_id| self.state.holds.get(&hold_id))
@@ -587,5 +769,8 @@ impl<'a> Deciding<'a> {
 /// A reversal goes back to where its source came from. What one posting earns or spends of one asset has one
 /// counter-account.
 fn counter_account_of(source: &Source, by: EntryKind, asset: Asset) -> CounterAccount {
-    source.reversible(by, asset).next().map_or(CounterAccount::Adjustment, |entry| entry.counter_account)
+    source
+        .reversible(by, asset)
+        .next()
+        .map_or(CounterAccount::Adjustment, |entry| entry.counter_account)
 }

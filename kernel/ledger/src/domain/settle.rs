@@ -40,7 +40,11 @@ impl Deciding<'_> {
             self.settle_at(asset, at);
         }
         let next = self.state.next_change_at(asset);
-        let next = if self.state.complete { next } else { next.min(floor) };
+        let next = if self.state.complete {
+            next
+        } else {
+            next.min(floor)
+        };
         self.state.account_mut(asset).next_change_at = next;
     }
 
@@ -71,7 +75,12 @@ fn first_due(state: &MemberState, asset: Asset, now: Timestamp) -> Option<Timest
 
 /// What is due at one moment. A lot that opens and expires at the same moment expires in the next round.
 fn due_at(state: &MemberState, asset: Asset, at: Timestamp) -> Due {
-    let lots = || state.lots.values().filter(move |lot| lot.asset == asset && lot.next_change_at() == Some(at));
+    let lots = || {
+        state
+            .lots
+            .values()
+            .filter(move |lot| lot.asset == asset && lot.next_change_at() == Some(at))
+    };
     Due {
         lapsing: state
             .holds
@@ -80,12 +89,16 @@ fn due_at(state: &MemberState, asset: Asset, at: Timestamp) -> Due {
             .map(|hold| hold.hold_id)
             .collect(),
         opening: lots()
-            .filter(|lot| lot.state == LotState::Pending && lot.release_event.is_none() && lot.available_at == Some(at))
+            .filter(|lot| {
+                lot.state == LotState::Pending && lot.release_event.is_none() && lot.available_at == Some(at)
+            })
             .map(|lot| lot.lot_id)
             .collect(),
         expiring: lots()
             .filter(|lot| lot.expires_at == Some(at))
-            .filter(|lot| lot.state == LotState::Open || lot.available_at != Some(at) || lot.release_event.is_some())
+            .filter(|lot| {
+                lot.state == LotState::Open || lot.available_at != Some(at) || lot.release_event.is_some()
+            })
             .map(|lot| lot.lot_id)
             .collect(),
     }

@@ -64,7 +64,9 @@ impl LotState {
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Pending, Self::Open, Self::Closed].into_iter().find(|state| state.code() == code)
+        [Self::Pending, Self::Open, Self::Closed]
+            .into_iter()
+            .find(|state| state.code() == code)
     }
 }
 
@@ -87,7 +89,11 @@ pub(crate) struct Lot {
 
 impl Lot {
     pub(crate) fn free(&self) -> i64 {
-        if self.state == LotState::Open { self.remaining - self.held } else { 0 }
+        if self.state == LotState::Open {
+            self.remaining - self.held
+        } else {
+            0
+        }
     }
 
     /// When time changes this lot, if it does.
@@ -324,7 +330,9 @@ pub(crate) struct Source {
 impl Source {
     /// The entries that a kind of reversal can reverse.
     pub(crate) fn reversible(&self, by: EntryKind, asset: Asset) -> impl Iterator<Item = &EntryOutcome> {
-        self.entries.iter().filter(move |entry| entry.asset == asset && by.reverses(entry.kind))
+        self.entries
+            .iter()
+            .filter(move |entry| entry.asset == asset && by.reverses(entry.kind))
     }
 
     /// Counts an entry that reverses this posting.
@@ -382,7 +390,8 @@ impl MemberState {
     /// A hold for changing.
     pub(crate) fn hold_mut(&mut self, hold_id: HoldId) -> Option<&mut Hold> {
         let hold = self.holds.get_mut(&hold_id)?;
-        self.journal.push(Undo::Hold(hold_id, Some(Box::new(hold.clone()))));
+        self.journal
+            .push(Undo::Hold(hold_id, Some(Box::new(hold.clone()))));
         hold.changed = true;
         Some(hold)
     }
@@ -395,7 +404,8 @@ impl MemberState {
     /// A source for counting what is reversed.
     pub(crate) fn source_mut(&mut self, posting_id: PostingId) -> Option<&mut Source> {
         let source = self.sources.get_mut(&posting_id)?;
-        self.journal.push(Undo::Source(posting_id, Box::new(source.clone())));
+        self.journal
+            .push(Undo::Source(posting_id, Box::new(source.clone())));
         Some(source)
     }
 
@@ -425,8 +435,11 @@ impl MemberState {
 
     /// Which lots `amount` comes from, in spending order. Takes less where less is free.
     pub(crate) fn pick(&self, asset: Asset, amount: i64) -> Vec<(LotId, i64)> {
-        let mut free: Vec<&Lot> =
-            self.lots.values().filter(|lot| lot.asset == asset && lot.free() > 0).collect();
+        let mut free: Vec<&Lot> = self
+            .lots
+            .values()
+            .filter(|lot| lot.asset == asset && lot.free() > 0)
+            .collect();
         free.sort_by_key(|lot| lot.spending_order());
         let mut left = amount;
         let mut picked = Vec::new();
@@ -443,12 +456,18 @@ impl MemberState {
 
     /// When time next changes an account, as far as the account knows. May be too early, never too late.
     pub(crate) fn known_next_change_at(&self, asset: Asset) -> Timestamp {
-        self.accounts.get(&asset).map_or(Timestamp::MAX, |account| account.next_change_at)
+        self.accounts
+            .get(&asset)
+            .map_or(Timestamp::MAX, |account| account.next_change_at)
     }
 
     /// When time next changes an account, by its lots and holds.
     pub(crate) fn next_change_at(&self, asset: Asset) -> Timestamp {
-        let lots = self.lots.values().filter(|lot| lot.asset == asset).filter_map(Lot::next_change_at);
+        let lots = self
+            .lots
+            .values()
+            .filter(|lot| lot.asset == asset)
+            .filter_map(Lot::next_change_at);
         let holds = self
             .holds
             .values()
@@ -460,5 +479,9 @@ impl MemberState {
 
 /// Checks an amount of a command.
 pub(crate) fn check_amount(amount: i64) -> Result<(), LedgerError> {
-    if (1..=MAX_AMOUNT).contains(&amount) { Ok(()) } else { Err(LedgerError::AmountInvalid { amount }) }
+    if (1..=MAX_AMOUNT).contains(&amount) {
+        Ok(())
+    } else {
+        Err(LedgerError::AmountInvalid { amount })
+    }
 }

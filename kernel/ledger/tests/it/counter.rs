@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use huika_core::{IdempotencyKey, MemberId, Refusal as _, Timestamp};
 use huika_db::{BoxFuture, Tx};
 use huika_ledger::{
-    Asset, Availability, Balance, Command, CounterAccount, InputHash, Ledger, LedgerError, LedgerOptions, LotView,
-    NegativePolicy, Operation, Outcome, PostingId, VerifyReport,
+    Asset, Availability, Balance, Command, CounterAccount, InputHash, Ledger, LedgerError, LedgerOptions,
+    LotView, NegativePolicy, Operation, Outcome, PostingId, VerifyReport,
 };
 use huika_testing::TestDb;
 
@@ -26,7 +26,12 @@ pub(crate) struct Counter {
 impl Counter {
     pub(crate) fn open(cx: TestDb) -> Self {
         let ledger = Ledger::start(cx.db.clone(), cx.ids.clone(), &LedgerOptions::default());
-        Self { ledger, member_id: cx.ids.next(), keys: AtomicU64::new(0), cx }
+        Self {
+            ledger,
+            member_id: cx.ids.next(),
+            keys: AtomicU64::new(0),
+            cx,
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -55,7 +60,9 @@ impl Counter {
     /// Posts what must succeed.
     pub(crate) async fn done(&self, operations: Vec<Operation>) -> Outcome {
         let said = format!("{operations:?}");
-        self.post(operations).await.unwrap_or_else(|error| panic!("{said}: {error}"))
+        self.post(operations)
+            .await
+            .unwrap_or_else(|error| panic!("{said}: {error}"))
     }
 
     /// Posts what must be refused, and gives the code; the balances must not move.
@@ -66,18 +73,30 @@ impl Counter {
             Ok(outcome) => panic!("{said} was not refused: {outcome:?}"),
             Err(error) => error.problem().code,
         };
-        assert_eq!(self.balances().await, before, "{said} was refused and changed something");
+        assert_eq!(
+            self.balances().await,
+            before,
+            "{said} was refused and changed something"
+        );
         code
     }
 
     pub(crate) async fn balances(&self) -> std::collections::BTreeMap<Asset, Balance> {
-        huika_ledger::balances(&mut &self.cx.db, &self.cx.ids, self.member_id, self.now()).await.unwrap()
+        huika_ledger::balances(&mut &self.cx.db, &self.cx.ids, self.member_id, self.now())
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn points(&self) -> Balance {
-        huika_ledger::balance(&mut &self.cx.db, &self.cx.ids, self.member_id, Asset::Points, self.now())
-            .await
-            .unwrap()
+        huika_ledger::balance(
+            &mut &self.cx.db,
+            &self.cx.ids,
+            self.member_id,
+            Asset::Points,
+            self.now(),
+        )
+        .await
+        .unwrap()
     }
 
     pub(crate) async fn available(&self) -> i64 {
@@ -85,7 +104,15 @@ impl Counter {
     }
 
     pub(crate) async fn lots(&self) -> Vec<LotView> {
-        huika_ledger::lots(&mut &self.cx.db, &self.cx.ids, self.member_id, Asset::Points, self.now()).await.unwrap()
+        huika_ledger::lots(
+            &mut &self.cx.db,
+            &self.cx.ids,
+            self.member_id,
+            Asset::Points,
+            self.now(),
+        )
+        .await
+        .unwrap()
     }
 
     /// What is left of each lot that is not closed, in the order of spending.
@@ -114,9 +141,11 @@ impl Counter {
 
 pub(crate) async fn verify(cx: &TestDb) -> VerifyReport {
     cx.db
-        .run_snapshot(|tx: &mut Tx<'_>| -> BoxFuture<'_, Result<VerifyReport, LedgerError>> {
-            Box::pin(huika_ledger::verify(tx, |_| {}))
-        })
+        .run_snapshot(
+            |tx: &mut Tx<'_>| -> BoxFuture<'_, Result<VerifyReport, LedgerError>> {
+                Box::pin(huika_ledger::verify(tx, |_| {}))
+            },
+        )
         .await
         .unwrap()
 }
@@ -173,21 +202,44 @@ pub(crate) fn earn_later(amount: i64, availability: Availability) -> Operation {
 }
 
 pub(crate) fn spend(amount: i64) -> Operation {
-    Operation::Spend { asset: Asset::Points, amount, counter_account: CounterAccount::Redemption }
+    Operation::Spend {
+        asset: Asset::Points,
+        amount,
+        counter_account: CounterAccount::Redemption,
+    }
 }
 
 pub(crate) fn hold(amount: i64, lapses_at: Timestamp) -> Operation {
-    Operation::Hold { asset: Asset::Points, amount, lapses_at }
+    Operation::Hold {
+        asset: Asset::Points,
+        amount,
+        lapses_at,
+    }
 }
 
 pub(crate) fn claw_back(amount: i64, policy: NegativePolicy) -> Operation {
-    Operation::ClawBack { asset: Asset::Points, amount, counter_account: CounterAccount::Adjustment, policy }
+    Operation::ClawBack {
+        asset: Asset::Points,
+        amount,
+        counter_account: CounterAccount::Adjustment,
+        policy,
+    }
 }
 
 pub(crate) fn reverse_earn(source: PostingId, amount: i64, policy: NegativePolicy) -> Operation {
-    Operation::ReverseEarn { source, asset: Asset::Points, amount, policy }
+    Operation::ReverseEarn {
+        source,
+        asset: Asset::Points,
+        amount,
+        policy,
+    }
 }
 
 pub(crate) fn reverse_spend(source: PostingId, amount: i64) -> Operation {
-    Operation::ReverseSpend { source, asset: Asset::Points, amount, lapsed: huika_ledger::LapsedLots::Lapse }
+    Operation::ReverseSpend {
+        source,
+        asset: Asset::Points,
+        amount,
+        lapsed: huika_ledger::LapsedLots::Lapse,
+    }
 }

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use huika_core::{MemberId, Refusal as _, Timestamp};
 use huika_ledger::{
-    Asset, Availability, Command, CounterAccount, EntryOutcome, HoldId, InputHash, LapsedLots, Ledger, LedgerError,
-    LedgerOptions, LotId, Need, NegativePolicy, Operation, Outcome, PostingId,
+    Asset, Availability, Command, CounterAccount, EntryOutcome, HoldId, InputHash, LapsedLots, Ledger,
+    LedgerError, LedgerOptions, LotId, Need, NegativePolicy, Operation, Outcome, PostingId,
 };
 use huika_testing::{Engine, TestDb};
 use proptest::{
@@ -45,7 +45,11 @@ fn mysql_agrees_with_the_reference() {
 }
 
 fn agrees_with_the_reference(engine: Engine, cases: u32) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let open = || {
         runtime.block_on(async {
             let cx = TestDb::open(engine).await?;
@@ -66,7 +70,9 @@ fn agrees_with_the_reference(engine: Engine, cases: u32) {
         let cx = shared.borrow_mut().take().or_else(open).unwrap();
         let _inside = runtime.enter();
         let mut case = Case::start(cx);
-        runtime.block_on(case.run(steps)).map_err(|difference| TestCaseError::fail(case.tell(&difference)))?;
+        runtime
+            .block_on(case.run(steps))
+            .map_err(|difference| TestCaseError::fail(case.tell(&difference)))?;
         *shared.borrow_mut() = Some(case.cx);
         Ok(())
     });
@@ -75,9 +81,14 @@ fn agrees_with_the_reference(engine: Engine, cases: u32) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no composition root that could pass settings down")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no composition root that could pass settings down"
+)]
 fn demanded_cases() -> Option<u32> {
-    std::env::var("HUIKA_PROPTEST_CASES").ok().map(|cases| cases.parse().unwrap())
+    std::env::var("HUIKA_PROPTEST_CASES")
+        .ok()
+        .map(|cases| cases.parse().unwrap())
 }
 
 // ---- What can happen -------------------------------------------------------------------------------------------
@@ -118,15 +129,49 @@ enum Key {
 /// An operation before it is known which holds and postings there are.
 #[derive(Debug, Clone)]
 enum Move {
-    Earn { asset: Asset, amount: i64, counter: CounterAccount, opens: Opens, ends_in: Option<i64> },
-    Spend { asset: Asset, amount: Amount },
-    ClawBack { asset: Asset, amount: Amount, policy: NegativePolicy },
-    Hold { asset: Asset, amount: Amount, ends_in: i64 },
-    PostHold { hold: Pick, amount: Amount },
-    VoidHold { hold: Pick },
-    Release { event: usize },
-    ReverseEarn { posting: Pick, asset: Asset, amount: Amount, policy: NegativePolicy },
-    ReverseSpend { posting: Pick, asset: Asset, amount: Amount, extend_by: Option<i64> },
+    Earn {
+        asset: Asset,
+        amount: i64,
+        counter: CounterAccount,
+        opens: Opens,
+        ends_in: Option<i64>,
+    },
+    Spend {
+        asset: Asset,
+        amount: Amount,
+    },
+    ClawBack {
+        asset: Asset,
+        amount: Amount,
+        policy: NegativePolicy,
+    },
+    Hold {
+        asset: Asset,
+        amount: Amount,
+        ends_in: i64,
+    },
+    PostHold {
+        hold: Pick,
+        amount: Amount,
+    },
+    VoidHold {
+        hold: Pick,
+    },
+    Release {
+        event: usize,
+    },
+    ReverseEarn {
+        posting: Pick,
+        asset: Asset,
+        amount: Amount,
+        policy: NegativePolicy,
+    },
+    ReverseSpend {
+        posting: Pick,
+        asset: Asset,
+        amount: Amount,
+        extend_by: Option<i64>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -215,11 +260,19 @@ fn amount() -> impl Strategy<Value = Amount> {
 }
 
 fn impossible() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(0_i64), Just(-7), Just(i64::MIN), Just(MAX_AMOUNT), Just(MAX_AMOUNT + 1), Just(i64::MAX)]
+    prop_oneof![
+        Just(0_i64),
+        Just(-7),
+        Just(i64::MIN),
+        Just(MAX_AMOUNT),
+        Just(MAX_AMOUNT + 1),
+        Just(i64::MAX)
+    ]
 }
 
 fn pick() -> impl Strategy<Value = Pick> {
-    (prop::bool::weighted(0.85), any::<prop::sample::Index>()).prop_map(|(suiting, which)| Pick { suiting, which })
+    (prop::bool::weighted(0.85), any::<prop::sample::Index>())
+        .prop_map(|(suiting, which)| Pick { suiting, which })
 }
 
 fn counter() -> impl Strategy<Value = CounterAccount> {
@@ -291,7 +344,13 @@ impl Case {
                 sent: Vec::new(),
             })
             .collect();
-        Self { cx, ledger, people, next_key: 0, told: Vec::new() }
+        Self {
+            cx,
+            ledger,
+            people,
+            next_key: 0,
+            told: Vec::new(),
+        }
     }
 
     fn tell(&self, difference: &str) -> String {
@@ -337,7 +396,11 @@ impl Case {
                 }
                 Step::Hours(hours) => self.pass_to(self.now().plus_millis(hours * HOUR)),
                 Step::ToNextMoment(millis) => {
-                    let next = self.people.iter().filter_map(|person| person.reference.next_moment()).min();
+                    let next = self
+                        .people
+                        .iter()
+                        .filter_map(|person| person.reference.next_moment())
+                        .min();
                     if let Some(next) = next {
                         self.pass_to(next.plus_millis(millis));
                     }
@@ -356,7 +419,11 @@ impl Case {
         self.compare_lots().await?;
         self.compare_sums().await?;
         let report = verify(&self.cx).await;
-        if report.is_clean() { Ok(()) } else { Err(format!("verify finds {report:#?}")) }
+        if report.is_clean() {
+            Ok(())
+        } else {
+            Err(format!("verify finds {report:#?}"))
+        }
     }
 
     /// The clock of the ids must not stand still behind lots that are compared by their order, so it never
@@ -368,7 +435,13 @@ impl Case {
 
     async fn settle_due(&self) -> Result<(), Difference> {
         for _ in 0..100 {
-            if self.ledger.settle_due().await.map_err(|error| error.to_string())? == 0 {
+            if self
+                .ledger
+                .settle_due()
+                .await
+                .map_err(|error| error.to_string())?
+                == 0
+            {
                 return Ok(());
             }
         }
@@ -381,7 +454,11 @@ impl Case {
         if let (Key::Again(which), false) = (&ask.key, person.sent.is_empty()) {
             return which.get(&person.sent).clone();
         }
-        let (operations, acts) = ask.moves.iter().map(|a_move| person.translate(a_move, now)).unzip();
+        let (operations, acts) = ask
+            .moves
+            .iter()
+            .map(|a_move| person.translate(a_move, now))
+            .unzip();
         let key = match &ask.key {
             Key::Reused(which) if !person.sent.is_empty() => which.get(&person.sent).command.key.to_string(),
             _ => {
@@ -389,7 +466,11 @@ impl Case {
                 format!("key-{}", self.next_key)
             }
         };
-        let sent = Sent { person: ask.member, command: command(person.member_id, &key, now, operations), acts };
+        let sent = Sent {
+            person: ask.member,
+            command: command(person.member_id, &key, now, operations),
+            acts,
+        };
         self.people[ask.member].sent.push(sent.clone());
         sent
     }
@@ -403,9 +484,14 @@ impl Case {
         let now = self.now();
         let person = &mut self.people[sent.person];
         let key = sent.command.key.as_str();
-        let expected = person.reference.carry_out(now, key, number(&sent.command.input), &sent.acts);
+        let expected = person
+            .reference
+            .carry_out(now, key, number(&sent.command.input), &sent.acts);
         let got = match &answer {
-            Ok(outcome) => Ok((outcome.replayed, outcome.entries.iter().map(line_of).collect::<Vec<Line>>())),
+            Ok(outcome) => Ok((
+                outcome.replayed,
+                outcome.entries.iter().map(line_of).collect::<Vec<Line>>(),
+            )),
             Err(error) => Err(error.problem().code),
         };
         self.told.push(format!(
@@ -418,7 +504,9 @@ impl Case {
             }
         ));
         if got != expected {
-            return Err(format!("the answer to {key} is\n{got:#?}\nand should be\n{expected:#?}"));
+            return Err(format!(
+                "the answer to {key} is\n{got:#?}\nand should be\n{expected:#?}"
+            ));
         }
         match answer {
             Ok(outcome) if !outcome.replayed => person.learn(&outcome),
@@ -442,7 +530,9 @@ impl Case {
                 );
                 let expected = person.reference.balance(asset);
                 if got != expected {
-                    return Err(format!("member {number} has {got:?} of {asset:?} and should have {expected:?}"));
+                    return Err(format!(
+                        "member {number} has {got:?} of {asset:?} and should have {expected:?}"
+                    ));
                 }
             }
         }
@@ -453,21 +543,38 @@ impl Case {
         for (number, person) in self.people.iter().enumerate() {
             for asset in ASSETS {
                 let now = self.now();
-                let got: Vec<_> = huika_ledger::lots(&mut &self.cx.db, &self.cx.ids, person.member_id, asset, now)
-                    .await
-                    .map_err(|error| error.to_string())?
-                    .into_iter()
-                    .map(|lot| {
-                        let place = person.lots.iter().position(|known| *known == lot.lot_id);
-                        (place, lot.amount, lot.remaining, lot.held, lot.pending, lot.available_at, lot.expires_at)
-                    })
-                    .collect();
+                let got: Vec<_> =
+                    huika_ledger::lots(&mut &self.cx.db, &self.cx.ids, person.member_id, asset, now)
+                        .await
+                        .map_err(|error| error.to_string())?
+                        .into_iter()
+                        .map(|lot| {
+                            let place = person.lots.iter().position(|known| *known == lot.lot_id);
+                            (
+                                place,
+                                lot.amount,
+                                lot.remaining,
+                                lot.held,
+                                lot.pending,
+                                lot.available_at,
+                                lot.expires_at,
+                            )
+                        })
+                        .collect();
                 let known = person.reference.lots.iter().enumerate();
                 let mut expected: Vec<_> = known
                     .filter(|(_, lot)| lot.asset == asset && lot.left > 0)
                     .map(|(place, lot)| {
                         let held = person.reference.held_in(place);
-                        (Some(place), lot.size, lot.left, held, lot.pending, lot.opens, lot.ends)
+                        (
+                            Some(place),
+                            lot.size,
+                            lot.left,
+                            held,
+                            lot.pending,
+                            lot.opens,
+                            lot.ends,
+                        )
                     })
                     .collect();
                 expected.sort_by_key(|(place, .., ends)| (ends.is_none(), *ends, *place));
@@ -491,7 +598,11 @@ impl Case {
             }
         }
         given.retain(|_, total| *total != 0);
-        let members: Vec<String> = self.people.iter().map(|person| person.member_id.as_i64().to_string()).collect();
+        let members: Vec<String> = self
+            .people
+            .iter()
+            .map(|person| person.member_id.as_i64().to_string())
+            .collect();
         let members = members.join(", ");
         let rows = self
             .cx
@@ -505,12 +616,17 @@ impl Case {
             .iter()
             .map(|row| {
                 let asset = Asset::from_code(row.get("asset").unwrap()).unwrap();
-                ((asset, row.get("counter_account").unwrap()), row.get("total").unwrap())
+                (
+                    (asset, row.get("counter_account").unwrap()),
+                    row.get("total").unwrap(),
+                )
             })
             .collect();
         got.retain(|_, total| *total != 0);
         if got != given {
-            return Err(format!("the counter-accounts gave {got:#?} and should have given {given:#?}"));
+            return Err(format!(
+                "the counter-accounts gave {got:#?} and should have given {given:#?}"
+            ));
         }
         let in_accounts = self
             .cx
@@ -528,7 +644,11 @@ impl Case {
                 "SELECT COUNT(*) AS n FROM ledger_posting WHERE member_id IN ({members}) AND kind <> 'settle'"
             ))
             .await;
-        let expected: usize = self.people.iter().map(|person| person.reference.posting_count()).sum();
+        let expected: usize = self
+            .people
+            .iter()
+            .map(|person| person.reference.posting_count())
+            .sum();
         if postings != expected as i64 {
             return Err(format!("{postings} postings instead of {expected}"));
         }
@@ -549,55 +669,134 @@ impl Person {
         }
         let known = (self.postings.len(), self.holds.len(), self.lots.len());
         let reference = &self.reference;
-        let expected = (reference.posting_count(), reference.hold_count(), reference.lots.len());
-        if known == expected { Ok(()) } else { Err(format!("an answer misses ids: {outcome:?}")) }
+        let expected = (
+            reference.posting_count(),
+            reference.hold_count(),
+            reference.lots.len(),
+        );
+        if known == expected {
+            Ok(())
+        } else {
+            Err(format!("an answer misses ids: {outcome:?}"))
+        }
     }
 
     fn translate(&self, a_move: &Move, now: Timestamp) -> (Operation, Act) {
         let in_hours = |hours: i64| now.plus_millis(hours * HOUR);
         match self.possible(a_move.clone()) {
-            Move::Earn { asset, amount, counter, opens, ends_in } => {
+            Move::Earn {
+                asset,
+                amount,
+                counter,
+                opens,
+                ends_in,
+            } => {
                 let expires_at = ends_in.map(in_hours);
                 let (availability, opens, event) = match opens {
                     Opens::Now => (Availability::Now, None, None),
                     Opens::In(hours) => (Availability::At(in_hours(hours)), Some(in_hours(hours)), None),
                     Opens::OnEvent(event, hours) => {
                         let (event, not_before) = (EVENTS[event].to_owned(), hours.map(in_hours));
-                        (Availability::OnEvent { event: event.clone(), not_before }, not_before, Some(event))
+                        (
+                            Availability::OnEvent {
+                                event: event.clone(),
+                                not_before,
+                            },
+                            not_before,
+                            Some(event),
+                        )
                     }
                 };
                 (
-                    Operation::Earn { asset, amount, counter_account: counter, availability, expires_at },
-                    Act::Earn { asset, amount, counter, opens, event, ends: expires_at },
+                    Operation::Earn {
+                        asset,
+                        amount,
+                        counter_account: counter,
+                        availability,
+                        expires_at,
+                    },
+                    Act::Earn {
+                        asset,
+                        amount,
+                        counter,
+                        opens,
+                        event,
+                        ends: expires_at,
+                    },
                 )
             }
             Move::Spend { asset, amount } => {
                 let amount = amount.of(self.available(asset));
-                let counter = if amount % 2 == 0 { CounterAccount::Payment } else { CounterAccount::Redemption };
+                let counter = if amount % 2 == 0 {
+                    CounterAccount::Payment
+                } else {
+                    CounterAccount::Redemption
+                };
                 (
-                    Operation::Spend { asset, amount, counter_account: counter },
-                    Act::Spend { asset, amount, counter },
+                    Operation::Spend {
+                        asset,
+                        amount,
+                        counter_account: counter,
+                    },
+                    Act::Spend {
+                        asset,
+                        amount,
+                        counter,
+                    },
                 )
             }
-            Move::ClawBack { asset, amount, policy } => {
+            Move::ClawBack {
+                asset,
+                amount,
+                policy,
+            } => {
                 let amount = amount.of(self.available(asset));
                 let counter = CounterAccount::Adjustment;
                 (
-                    Operation::ClawBack { asset, amount, counter_account: counter, policy },
-                    Act::ClawBack { asset, amount, counter, policy },
+                    Operation::ClawBack {
+                        asset,
+                        amount,
+                        counter_account: counter,
+                        policy,
+                    },
+                    Act::ClawBack {
+                        asset,
+                        amount,
+                        counter,
+                        policy,
+                    },
                 )
             }
-            Move::Hold { asset, amount, ends_in } => {
+            Move::Hold {
+                asset,
+                amount,
+                ends_in,
+            } => {
                 let (amount, ends) = (amount.of(self.available(asset)), in_hours(ends_in));
-                (Operation::Hold { asset, amount, lapses_at: ends }, Act::Hold { asset, amount, ends })
+                (
+                    Operation::Hold {
+                        asset,
+                        amount,
+                        lapses_at: ends,
+                    },
+                    Act::Hold { asset, amount, ends },
+                )
             }
             Move::PostHold { hold, amount } => {
                 let (hold_id, hold) = self.hold(hold);
                 let amount = amount.of(hold.map_or(0, |hold| self.reference.held_by(hold)));
                 let counter = CounterAccount::Payment;
                 (
-                    Operation::PostHold { hold_id, amount, counter_account: counter },
-                    Act::PostHold { hold, amount, counter },
+                    Operation::PostHold {
+                        hold_id,
+                        amount,
+                        counter_account: counter,
+                    },
+                    Act::PostHold {
+                        hold,
+                        amount,
+                        counter,
+                    },
                 )
             }
             Move::VoidHold { hold } => {
@@ -606,26 +805,59 @@ impl Person {
             }
             Move::Release { event } => {
                 let event = EVENTS[event].to_owned();
-                (Operation::Release { event: event.clone() }, Act::Release { event })
+                (
+                    Operation::Release { event: event.clone() },
+                    Act::Release { event },
+                )
             }
-            Move::ReverseEarn { posting, asset, amount, policy } => {
+            Move::ReverseEarn {
+                posting,
+                asset,
+                amount,
+                policy,
+            } => {
                 let left = |posting| self.reference.left_to_unearn(posting, asset);
                 let (source, posting) = self.posting(posting, left);
                 let amount = amount.of(posting.map_or(0, left));
                 (
-                    Operation::ReverseEarn { source, asset, amount, policy },
-                    Act::ReverseEarn { posting, asset, amount, policy },
+                    Operation::ReverseEarn {
+                        source,
+                        asset,
+                        amount,
+                        policy,
+                    },
+                    Act::ReverseEarn {
+                        posting,
+                        asset,
+                        amount,
+                        policy,
+                    },
                 )
             }
-            Move::ReverseSpend { posting, asset, amount, extend_by } => {
+            Move::ReverseSpend {
+                posting,
+                asset,
+                amount,
+                extend_by,
+            } => {
                 let left = |posting| self.reference.left_to_unspend(posting, asset);
                 let (source, posting) = self.posting(posting, left);
                 let amount = amount.of(posting.map_or(0, left));
                 let extend_to = extend_by.map(in_hours);
                 let lapsed = extend_to.map_or(LapsedLots::Lapse, LapsedLots::ExtendTo);
                 (
-                    Operation::ReverseSpend { source, asset, amount, lapsed },
-                    Act::ReverseSpend { posting, asset, amount, extend_to },
+                    Operation::ReverseSpend {
+                        source,
+                        asset,
+                        amount,
+                        lapsed,
+                    },
+                    Act::ReverseSpend {
+                        posting,
+                        asset,
+                        amount,
+                        extend_to,
+                    },
                 )
             }
         }
@@ -634,29 +866,42 @@ impl Person {
     /// Where what is asked cannot be done yet, what must come before it, so that few sequences are idle.
     fn possible(&self, a_move: Move) -> Move {
         let no_hold = || !(0..self.holds.len()).any(|hold| self.reference.held_by(hold) > 0);
-        let no_posting = |left: &dyn Fn(usize) -> i64| !(0..self.postings.len()).any(|posting| left(posting) > 0);
+        let no_posting =
+            |left: &dyn Fn(usize) -> i64| !(0..self.postings.len()).any(|posting| left(posting) > 0);
         match a_move {
-            Move::PostHold { hold, amount } if hold.suiting && no_hold() => {
-                self.possible(Move::Hold { asset: Asset::Points, amount, ends_in: 24 })
-            }
-            Move::VoidHold { hold } if hold.suiting && no_hold() => {
-                self.possible(Move::Hold { asset: Asset::Points, amount: Amount::Share(50), ends_in: 48 })
-            }
-            Move::ReverseSpend { posting, asset, amount, .. }
-                if posting.suiting && no_posting(&|posting| self.reference.left_to_unspend(posting, asset)) =>
-            {
+            Move::PostHold { hold, amount } if hold.suiting && no_hold() => self.possible(Move::Hold {
+                asset: Asset::Points,
+                amount,
+                ends_in: 24,
+            }),
+            Move::VoidHold { hold } if hold.suiting && no_hold() => self.possible(Move::Hold {
+                asset: Asset::Points,
+                amount: Amount::Share(50),
+                ends_in: 48,
+            }),
+            Move::ReverseSpend {
+                posting,
+                asset,
+                amount,
+                ..
+            } if posting.suiting && no_posting(&|posting| self.reference.left_to_unspend(posting, asset)) => {
                 self.possible(Move::Spend { asset, amount })
             }
             Move::ReverseEarn { posting, asset, .. }
-                if posting.suiting && no_posting(&|posting| self.reference.left_to_unearn(posting, asset)) =>
+                if posting.suiting
+                    && no_posting(&|posting| self.reference.left_to_unearn(posting, asset)) =>
             {
                 earn_first(asset)
             }
-            Move::Spend { asset, amount: Amount::Share(_) } | Move::Hold { asset, amount: Amount::Share(_), .. }
-                if self.available(asset) <= 0 =>
-            {
-                earn_first(asset)
+            Move::Spend {
+                asset,
+                amount: Amount::Share(_),
             }
+            | Move::Hold {
+                asset,
+                amount: Amount::Share(_),
+                ..
+            } if self.available(asset) <= 0 => earn_first(asset),
             possible => possible,
         }
     }
@@ -683,7 +928,13 @@ impl Person {
 }
 
 fn earn_first(asset: Asset) -> Move {
-    Move::Earn { asset, amount: 100, counter: CounterAccount::Issuance, opens: Opens::Now, ends_in: Some(48) }
+    Move::Earn {
+        asset,
+        amount: 100,
+        counter: CounterAccount::Issuance,
+        opens: Opens::Now,
+        ends_in: Some(48),
+    }
 }
 
 impl Amount {
@@ -722,11 +973,17 @@ fn number(input: &InputHash) -> u64 {
 }
 
 async fn post_in_tx(cx: &TestDb, ledger: &Ledger, command: &Command) -> Result<Outcome, LedgerError> {
-    cx.db.run_tx("test.post_in_tx", |tx| Box::pin(ledger.post_in_tx(tx, command))).await
+    cx.db
+        .run_tx("test.post_in_tx", |tx| Box::pin(ledger.post_in_tx(tx, command)))
+        .await
 }
 
 /// A refused command refuses itself alone here too.
-async fn post_in_one_book(cx: &TestDb, ledger: &Ledger, commands: &[Command]) -> Vec<Result<Outcome, LedgerError>> {
+async fn post_in_one_book(
+    cx: &TestDb,
+    ledger: &Ledger,
+    commands: &[Command],
+) -> Vec<Result<Outcome, LedgerError>> {
     let needs: Vec<Need> = commands.iter().map(Need::of).collect();
     let needs = &needs;
     let answers: Result<Vec<_>, LedgerError> = cx

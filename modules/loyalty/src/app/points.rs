@@ -6,8 +6,8 @@ use std::sync::Arc;
 use huika_core::{Actor, IdempotencyKey, MemberId, Timestamp};
 use huika_db::{Batcher, Db, Engine, Tx};
 use huika_ledger::{
-    Asset, Availability, Command, CounterAccount, HoldId, InputHash, Ledger, LedgerError, Need, Operation, Outcome,
-    PostingId,
+    Asset, Availability, Command, CounterAccount, HoldId, InputHash, Ledger, LedgerError, Need, Operation,
+    Outcome, PostingId,
 };
 use huika_members::{MemberAction, Members, MembersError};
 use serde::Serialize;
@@ -29,7 +29,10 @@ pub struct LoyaltyOptions {
 
 impl Default for LoyaltyOptions {
     fn default() -> Self {
-        Self { lanes: 2, max_batch: 256 }
+        Self {
+            lanes: 2,
+            max_batch: 256,
+        }
     }
 }
 
@@ -111,8 +114,17 @@ pub(crate) struct Waiting {
 
 pub(crate) type CommandLanes = Batcher<Waiting, Result<Outcome, LoyaltyError>>;
 
-pub(crate) fn start_lanes(db: &Db, ledger: &Ledger, members: &Members, options: &LoyaltyOptions) -> CommandLanes {
-    let lanes = if db.engine() == Engine::Sqlite { 1 } else { options.lanes };
+pub(crate) fn start_lanes(
+    db: &Db,
+    ledger: &Ledger,
+    members: &Members,
+    options: &LoyaltyOptions,
+) -> CommandLanes {
+    let lanes = if db.engine() == Engine::Sqlite {
+        1
+    } else {
+        options.lanes
+    };
     let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
     let run = Arc::new(move |waiting: Vec<Waiting>| -> huika_db::BoxFuture<'static, _> {
         let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
@@ -126,7 +138,11 @@ impl Loyalty {
     ///
     /// # Errors
     /// When the actor may not, the member's state forbids it or the ledger refuses.
-    pub async fn command_points(&self, actor: &Actor, command: PointsCommand) -> Result<PointsOutcome, LoyaltyError> {
+    pub async fn command_points(
+        &self,
+        actor: &Actor,
+        command: PointsCommand,
+    ) -> Result<PointsOutcome, LoyaltyError> {
         let member_id = command.member_id;
         let waiting = self.prepare(actor, command).await?;
         let outcome = self.commands.submit(member_id.as_i64(), waiting).await??;
@@ -145,7 +161,8 @@ impl Loyalty {
         if commands.len() > BULK_LIMIT {
             return Err(LoyaltyError::BulkTooLarge { most: BULK_LIMIT });
         }
-        let mut results: Vec<Option<Result<PointsOutcome, LoyaltyError>>> = Vec::with_capacity(commands.len());
+        let mut results: Vec<Option<Result<PointsOutcome, LoyaltyError>>> =
+            Vec::with_capacity(commands.len());
         let mut waiting = Vec::with_capacity(commands.len());
         for command in commands {
             match self.prepare(actor, command).await {
@@ -160,26 +177,40 @@ impl Loyalty {
             .await
             .into_iter()
             .zip(&waiting)
-            .map(|(result, one)| result.map(|outcome| PointsOutcome { member_id: one.command.member_id, outcome }));
+            .map(|(result, one)| {
+                result.map(|outcome| PointsOutcome {
+                    member_id: one.command.member_id,
+                    outcome,
+                })
+            });
         Ok(results
             .into_iter()
-            .map(|refused| refused.or_else(|| done.next()).unwrap_or(Err(LedgerError::Stopping.into())))
+            .map(|refused| {
+                refused
+                    .or_else(|| done.next())
+                    .unwrap_or(Err(LedgerError::Stopping.into()))
+            })
             .collect())
     }
 
     async fn prepare(&self, actor: &Actor, command: PointsCommand) -> Result<Waiting, LoyaltyError> {
         let (permission, action) = match &command.operation {
             PointsOperation::Earn { .. } => (EARN, MemberAction::Earn),
-            PointsOperation::Redeem { .. } | PointsOperation::Hold { .. } | PointsOperation::PostHold { .. } => {
-                (REDEEM, MemberAction::Burn)
-            }
+            PointsOperation::Redeem { .. }
+            | PointsOperation::Hold { .. }
+            | PointsOperation::PostHold { .. } => (REDEEM, MemberAction::Burn),
             // What was the member's comes back also to a frozen account.
-            PointsOperation::VoidHold { .. } | PointsOperation::ReturnPoints { .. } => (REDEEM, MemberAction::Expire),
+            PointsOperation::VoidHold { .. } | PointsOperation::ReturnPoints { .. } => {
+                (REDEEM, MemberAction::Expire)
+            }
         };
         actor.authorize(&permission)?;
         let program = self.program_now().await?;
         let now = self.db.clock().now();
-        Ok(Waiting { action, command: to_command(actor, command, &program.rules, now) })
+        Ok(Waiting {
+            action,
+            command: to_command(actor, command, &program.rules, now),
+        })
     }
 }
 
@@ -200,24 +231,66 @@ fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timesta
             ("earn", String::new(), direct(points, reason), operation)
         }
         PointsOperation::Redeem { points, reason } => {
-            let operation = Operation::Spend { asset, amount: points, counter_account: CounterAccount::Redemption };
-            ("redeem", String::new(), direct(points.saturating_neg(), reason), operation)
+            let operation = Operation::Spend {
+                asset,
+                amount: points,
+                counter_account: CounterAccount::Redemption,
+            };
+            (
+                "redeem",
+                String::new(),
+                direct(points.saturating_neg(), reason),
+                operation,
+            )
         }
         PointsOperation::Hold { points, ttl_seconds } => {
             let lapses_at = now.plus_millis(ttl_seconds.saturating_mul(1_000));
-            ("hold", String::new(), None, Operation::Hold { asset, amount: points, lapses_at })
+            (
+                "hold",
+                String::new(),
+                None,
+                Operation::Hold {
+                    asset,
+                    amount: points,
+                    lapses_at,
+                },
+            )
         }
-        PointsOperation::PostHold { hold_id, points, reason } => {
-            let operation =
-                Operation::PostHold { hold_id, amount: points, counter_account: CounterAccount::Redemption };
-            ("post_hold", hold_id.to_string(), direct(points.saturating_neg(), reason), operation)
+        PointsOperation::PostHold {
+            hold_id,
+            points,
+            reason,
+        } => {
+            let operation = Operation::PostHold {
+                hold_id,
+                amount: points,
+                counter_account: CounterAccount::Redemption,
+            };
+            (
+                "post_hold",
+                hold_id.to_string(),
+                direct(points.saturating_neg(), reason),
+                operation,
+            )
         }
-        PointsOperation::VoidHold { hold_id } => {
-            ("void_hold", hold_id.to_string(), None, Operation::VoidHold { hold_id })
-        }
-        PointsOperation::ReturnPoints { source, points, reason } => {
+        PointsOperation::VoidHold { hold_id } => (
+            "void_hold",
+            hold_id.to_string(),
+            None,
+            Operation::VoidHold { hold_id },
+        ),
+        PointsOperation::ReturnPoints {
+            source,
+            points,
+            reason,
+        } => {
             let lapsed = lapsed_lots(rules, now);
-            let operation = Operation::ReverseSpend { source, asset, amount: points, lapsed };
+            let operation = Operation::ReverseSpend {
+                source,
+                asset,
+                amount: points,
+                lapsed,
+            };
             ("return", source.to_string(), direct(points, reason), operation)
         }
     };
@@ -241,7 +314,9 @@ async fn run_batch(
     waiting: &[Waiting],
 ) -> Vec<Result<Outcome, LoyaltyError>> {
     let together = db
-        .run_tx("loyalty.points", |tx| Box::pin(command_in_tx(tx, ledger, members, waiting)))
+        .run_tx("loyalty.points", |tx| {
+            Box::pin(command_in_tx(tx, ledger, members, waiting))
+        })
         .await;
     match together {
         Ok(results) => results,
@@ -250,9 +325,14 @@ async fn run_batch(
             let mut results = Vec::with_capacity(waiting.len());
             for one in waiting {
                 let one = std::slice::from_ref(one);
-                let alone =
-                    db.run_tx("loyalty.points", |tx| Box::pin(command_in_tx(tx, ledger, members, one))).await;
-                results.push(alone.and_then(|mut results| results.pop().unwrap_or(Err(LedgerError::Stopping.into()))));
+                let alone = db
+                    .run_tx("loyalty.points", |tx| {
+                        Box::pin(command_in_tx(tx, ledger, members, one))
+                    })
+                    .await;
+                results.push(
+                    alone.and_then(|mut results| results.pop().unwrap_or(Err(LedgerError::Stopping.into()))),
+                );
             }
             results
         }

@@ -3,7 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use huika_core::{Actor, Timestamp};
-use huika_db::{DbError, audit::{AuditEntry, record_audit_in_tx}};
+use huika_db::{
+    DbError,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 
 use crate::{Loyalty, LoyaltyError, PUBLISH, READ, Rules, store};
 
@@ -91,7 +94,10 @@ impl Loyalty {
                 })
             })
             .await?;
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner).read_at = None;
+        self.programs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read_at = None;
         Ok(published)
     }
 
@@ -118,7 +124,10 @@ impl Loyalty {
         let now = self.db.clock().now();
         {
             let cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-            if cache.read_at.is_some_and(|read_at| (0..CACHE_MS).contains(&now.millis_since(read_at))) {
+            if cache
+                .read_at
+                .is_some_and(|read_at| (0..CACHE_MS).contains(&now.millis_since(read_at)))
+            {
                 return Ok(Arc::clone(&cache.versions));
             }
         }
@@ -131,7 +140,10 @@ impl Loyalty {
 }
 
 /// The version that holds at a moment; the first for everything before it.
-pub(crate) fn version_at(versions: &[ProgramVersion], moment: Timestamp) -> Result<&ProgramVersion, LoyaltyError> {
+pub(crate) fn version_at(
+    versions: &[ProgramVersion],
+    moment: Timestamp,
+) -> Result<&ProgramVersion, LoyaltyError> {
     versions
         .iter()
         .rev()

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use huika_core::{Currency, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, Rounding, Timestamp};
 use huika_db::Tx;
 use huika_ledger::{
-    Asset, Availability, Book, Command, CounterAccount, InputHash, LapsedLots, NegativePolicy, Operation, Outcome,
-    PostingId,
+    Asset, Availability, Book, Command, CounterAccount, InputHash, LapsedLots, NegativePolicy, Operation,
+    Outcome, PostingId,
 };
 
 use super::{ProgramVersion, program::version_at};
@@ -150,7 +150,11 @@ impl Loyalty {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn settling_in_tx(&self, tx: &mut Tx<'_>, members: &[MemberId]) -> Result<Settling, LoyaltyError> {
+    pub async fn settling_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        members: &[MemberId],
+    ) -> Result<Settling, LoyaltyError> {
         Ok(Settling {
             ids: self.ids.clone(),
             now: self.db.clock().now(),
@@ -174,12 +178,26 @@ impl Settling {
     ///
     /// # Errors
     /// What the ledger refuses.
-    pub fn purchase(&mut self, book: &mut Book, purchase: &PurchaseToSettle) -> Result<Settled, LoyaltyError> {
+    pub fn purchase(
+        &mut self,
+        book: &mut Book,
+        purchase: &PurchaseToSettle,
+    ) -> Result<Settled, LoyaltyError> {
         let version = version_at(&self.versions, purchase.effective_at)?;
-        let tier = version.rules.tier(self.tier_of(purchase.member_id, &version.rules));
+        let tier = version
+            .rules
+            .tier(self.tier_of(purchase.member_id, &version.rules));
         let tier_before = tier.code.clone();
-        let award = award(&version.rules, version.version, tier, purchase.paid_minor, purchase.effective_at)
-            .map_err(|_| huika_ledger::LedgerError::AmountInvalid { amount: purchase.paid_minor })?;
+        let award = award(
+            &version.rules,
+            version.version,
+            tier,
+            purchase.paid_minor,
+            purchase.effective_at,
+        )
+        .map_err(|_| huika_ledger::LedgerError::AmountInvalid {
+            amount: purchase.paid_minor,
+        })?;
         let mut operations = Vec::with_capacity(2);
         if award.points > 0 {
             operations.push(Operation::Earn {
@@ -211,7 +229,13 @@ impl Settling {
             operations,
         })?;
         let tier_after = self.lift(purchase.member_id, &outcome, &purchase.reference)?;
-        Ok(Settled { outcome, points: award.points, tier_before, tier_after, trace: award.trace })
+        Ok(Settled {
+            outcome,
+            points: award.points,
+            tier_before,
+            tier_after,
+            trace: award.trace,
+        })
     }
 
     /// Takes back a refund's share of what its purchase earned. The tier stays until its next evaluation:
@@ -260,7 +284,13 @@ impl Settling {
             trace: Some(encode(&trace)),
             operations,
         })?;
-        Ok(Settled { outcome, points: -points, tier_before: tier.clone(), tier_after: tier, trace })
+        Ok(Settled {
+            outcome,
+            points: -points,
+            tier_before: tier.clone(),
+            tier_after: tier,
+            trace,
+        })
     }
 
     /// Takes back what an amount earns at the base rate, for a refund whose purchase is unknown.
@@ -278,7 +308,9 @@ impl Settling {
             .rules
             .points_rate
             .apply(refund.refunded_minor, Rounding::Floor)
-            .map_err(|_| huika_ledger::LedgerError::AmountInvalid { amount: refund.refunded_minor })?;
+            .map_err(|_| huika_ledger::LedgerError::AmountInvalid {
+                amount: refund.refunded_minor,
+            })?;
         let mut operations = Vec::with_capacity(2);
         if points > 0 {
             operations.push(Operation::ClawBack {
@@ -314,7 +346,13 @@ impl Settling {
             trace: Some(encode(&trace)),
             operations,
         })?;
-        Ok(Settled { outcome, points: -points, tier_before: tier.clone(), tier_after: tier, trace })
+        Ok(Settled {
+            outcome,
+            points: -points,
+            tier_before: tier.clone(),
+            tier_after: tier,
+            trace,
+        })
     }
 
     /// Writes the tiers that changed. The book is saved by the caller, before or after.
@@ -325,7 +363,13 @@ impl Settling {
         if self.changes.is_empty() {
             return Ok(());
         }
-        store::membership_save(tx, self.memberships.iter().map(|(member_id, known)| (*member_id, known))).await?;
+        store::membership_save(
+            tx,
+            self.memberships
+                .iter()
+                .map(|(member_id, known)| (*member_id, known)),
+        )
+        .await?;
         store::tier_change_insert(tx, &self.changes).await?;
         let events: Vec<TierChanged> = self
             .changes
@@ -343,25 +387,42 @@ impl Settling {
     }
 
     fn tier_of<'a>(&'a self, member_id: MemberId, rules: &'a Rules) -> &'a str {
-        self.memberships.get(&member_id).map_or(&rules.tiers[0].code, |membership| &membership.tier)
+        self.memberships
+            .get(&member_id)
+            .map_or(&rules.tiers[0].code, |membership| &membership.tier)
     }
 
     /// Lifts a member to the tier that the growth value reaches by the rules in force now. Never lowers:
     /// that is for the end of a qualification period.
-    fn lift(&mut self, member_id: MemberId, outcome: &Outcome, reference: &str) -> Result<String, LoyaltyError> {
+    fn lift(
+        &mut self,
+        member_id: MemberId,
+        outcome: &Outcome,
+        reference: &str,
+    ) -> Result<String, LoyaltyError> {
         let rules = &version_at(&self.versions, self.now)?.rules;
         let before = self.tier_of(member_id, rules).to_owned();
-        let Some(growth) = outcome.last_of(Asset::Growth).map(|entry| entry.available) else { return Ok(before) };
+        let Some(growth) = outcome.last_of(Asset::Growth).map(|entry| entry.available) else {
+            return Ok(before);
+        };
         let position = |code: &str| rules.tiers.iter().position(|tier| tier.code == code).unwrap_or(0);
         let reached = tier_for(rules, growth);
         if position(&reached.code) <= position(&before) {
             return Ok(before);
         }
         let after = reached.code.clone();
-        let revision = self.memberships.get(&member_id).and_then(|membership| membership.revision);
+        let revision = self
+            .memberships
+            .get(&member_id)
+            .and_then(|membership| membership.revision);
         self.memberships.insert(
             member_id,
-            Membership { tier: after.clone(), tier_since: self.now, revision, changed: true },
+            Membership {
+                tier: after.clone(),
+                tier_since: self.now,
+                revision,
+                changed: true,
+            },
         );
         self.changes.push(TierChange {
             member_id,

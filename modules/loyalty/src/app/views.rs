@@ -6,11 +6,7 @@ use huika_core::{Actor, Bilingual, MemberId, Timestamp};
 use huika_ledger::{Asset, Balance, LotView, StatementLine};
 
 use super::{program::version_at, settle::TierChange};
-use crate::{
-    Loyalty, LoyaltyError, READ, Trace,
-    domain::TakenBack,
-    store,
-};
+use crate::{Loyalty, LoyaltyError, READ, Trace, domain::TakenBack, store};
 
 /// Most tier changes that are shown of one member.
 const MAX_TIER_CHANGES: i64 = 200;
@@ -110,8 +106,12 @@ impl Loyalty {
         balances: &BTreeMap<Asset, Balance>,
         now: Timestamp,
     ) -> Result<TierProgress, LoyaltyError> {
-        let membership = store::membership_load(&mut &self.db, &[member_id]).await?.remove(&member_id);
-        let growth = balances.get(&Asset::Growth).map_or(0, |balance| balance.available);
+        let membership = store::membership_load(&mut &self.db, &[member_id])
+            .await?
+            .remove(&member_id);
+        let growth = balances
+            .get(&Asset::Growth)
+            .map_or(0, |balance| balance.available);
         let code = membership.as_ref().map(|membership| membership.tier.clone());
         let since = membership.map(|membership| membership.tier_since);
         self.progress_of(code, since, growth, now).await
@@ -128,7 +128,11 @@ impl Loyalty {
         let versions = self.versions().await?;
         let rules = &version_at(&versions, now)?.rules;
         let tier = rules.tier(code.as_deref().unwrap_or_default());
-        let above = rules.tiers.iter().skip_while(|other| other.code != tier.code).nth(1);
+        let above = rules
+            .tiers
+            .iter()
+            .skip_while(|other| other.code != tier.code)
+            .nth(1);
         Ok(TierProgress {
             code: tier.code.clone(),
             name: tier.name.clone(),
@@ -148,14 +152,19 @@ impl Loyalty {
     /// # Errors
     /// [`LoyaltyError::NoProgram`].
     pub async fn progress_after(&self, tier: &str, growth: i64) -> Result<TierProgress, LoyaltyError> {
-        self.progress_of(Some(tier.to_owned()), None, growth, self.db.clock().now()).await
+        self.progress_of(Some(tier.to_owned()), None, growth, self.db.clock().now())
+            .await
     }
 
     /// The lots of a member's points, earliest expiry first.
     ///
     /// # Errors
     /// When the actor may not or the database fails.
-    pub async fn points_lots(&self, actor: &Actor, member_id: MemberId) -> Result<Vec<LotView>, LoyaltyError> {
+    pub async fn points_lots(
+        &self,
+        actor: &Actor,
+        member_id: MemberId,
+    ) -> Result<Vec<LotView>, LoyaltyError> {
         actor.authorize(&READ)?;
         self.require_member(member_id).await?;
         let now = self.db.clock().now();
@@ -175,18 +184,23 @@ impl Loyalty {
     ) -> Result<Vec<StatementView>, LoyaltyError> {
         actor.authorize(&READ)?;
         self.require_member(member_id).await?;
-        let lines =
-            huika_ledger::statement(&mut &self.db, member_id, Asset::Points, before, limit).await?;
+        let lines = huika_ledger::statement(&mut &self.db, member_id, Asset::Points, before, limit).await?;
         Ok(lines
             .into_iter()
             .map(|line| {
-                let trace = line.trace.as_deref().and_then(|json| serde_json::from_str::<Trace>(json).ok());
+                let trace = line
+                    .trace
+                    .as_deref()
+                    .and_then(|json| serde_json::from_str::<Trace>(json).ok());
                 let taken = TakenBack {
                     taken: -(line.available_change + line.pending_change + line.held_change),
                     shortfall: line.shortfall,
                 };
                 // A hold's rest that returns shares the posting of the spending, whose why is not its own.
-                let main = !matches!(line.entry_kind.as_str(), "void_hold" | "expire" | "release" | "lapse");
+                let main = !matches!(
+                    line.entry_kind.as_str(),
+                    "void_hold" | "expire" | "release" | "lapse"
+                );
                 let why = trace.filter(|_| main).map(|trace| trace.explain(Some(taken)));
                 StatementView { line, why }
             })
@@ -197,7 +211,11 @@ impl Loyalty {
     ///
     /// # Errors
     /// When the actor may not, there is no such member, or the database fails.
-    pub async fn tier_changes(&self, actor: &Actor, member_id: MemberId) -> Result<Vec<TierChange>, LoyaltyError> {
+    pub async fn tier_changes(
+        &self,
+        actor: &Actor,
+        member_id: MemberId,
+    ) -> Result<Vec<TierChange>, LoyaltyError> {
         actor.authorize(&READ)?;
         self.require_member(member_id).await?;
         Ok(store::tier_change_list(&mut &self.db, member_id, MAX_TIER_CHANGES).await?)
@@ -210,8 +228,10 @@ impl Loyalty {
     pub async fn tier_distribution(&self, members: i64) -> Result<Vec<(String, i64)>, LoyaltyError> {
         let versions = self.versions().await?;
         let rules = &version_at(&versions, self.db.clock().now())?.rules;
-        let counted: BTreeMap<String, i64> =
-            store::membership_count(&mut &self.db).await?.into_iter().collect();
+        let counted: BTreeMap<String, i64> = store::membership_count(&mut &self.db)
+            .await?
+            .into_iter()
+            .collect();
         let above: i64 = counted.values().sum();
         Ok(rules
             .tiers
@@ -219,7 +239,10 @@ impl Loyalty {
             .enumerate()
             .map(|(at, tier)| {
                 let stored = counted.get(&tier.code).copied().unwrap_or(0);
-                (tier.code.clone(), if at == 0 { members - above + stored } else { stored })
+                (
+                    tier.code.clone(),
+                    if at == 0 { members - above + stored } else { stored },
+                )
             })
             .collect())
     }
@@ -228,12 +251,20 @@ impl Loyalty {
 impl Loyalty {
     async fn require_member(&self, member_id: MemberId) -> Result<(), LoyaltyError> {
         let states = self.members.states_in_tx(&mut &self.db, &[member_id]).await?;
-        if states.is_empty() { Err(huika_members::MembersError::NotFound.into()) } else { Ok(()) }
+        if states.is_empty() {
+            Err(huika_members::MembersError::NotFound.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn first_expiring(lots: &[LotView]) -> Option<(i64, Timestamp)> {
     let first = lots.iter().find_map(|lot| lot.expires_at)?;
-    let points = lots.iter().filter(|lot| lot.expires_at == Some(first)).map(|lot| lot.remaining).sum();
+    let points = lots
+        .iter()
+        .filter(|lot| lot.expires_at == Some(first))
+        .map(|lot| lot.remaining)
+        .sum();
     Some((points, first))
 }

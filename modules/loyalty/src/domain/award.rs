@@ -23,7 +23,12 @@ pub struct Award {
 
 /// The tier that a growth value belongs to: the highest whose threshold it reaches.
 pub fn tier_for(rules: &Rules, growth: i64) -> &Tier {
-    rules.tiers.iter().rev().find(|tier| tier.threshold_minor <= growth).unwrap_or(&rules.tiers[0])
+    rules
+        .tiers
+        .iter()
+        .rev()
+        .find(|tier| tier.threshold_minor <= growth)
+        .unwrap_or(&rules.tiers[0])
 }
 
 /// base = floor(net paid × rate); bonus = round(base × (multiplier − 1)). The multiplier is that of the tier
@@ -31,7 +36,13 @@ pub fn tier_for(rules: &Rules, growth: i64) -> &Tier {
 ///
 /// # Errors
 /// When the points leave 64 bits.
-pub fn award(rules: &Rules, version: i64, tier: &Tier, paid_minor: i64, effective_at: Timestamp) -> Result<Award, Overflow> {
+pub fn award(
+    rules: &Rules,
+    version: i64,
+    tier: &Tier,
+    paid_minor: i64,
+    effective_at: Timestamp,
+) -> Result<Award, Overflow> {
     let base = rules.points_rate.apply(paid_minor, Rounding::Floor)?;
     let bonus = tier.multiplier.apply_excess(base, rules.bonus_rounding)?;
     let points = base.checked_add(bonus).ok_or(Overflow)?;
@@ -51,7 +62,14 @@ pub fn award(rules: &Rules, version: i64, tier: &Tier, paid_minor: i64, effectiv
         available_on: available_at.map(|at| calendar.date_of(at)),
         last_on: expires_at.map(|at| calendar.date_of(at.plus_millis(-1))),
     });
-    Ok(Award { base, bonus, points, available_at, expires_at, trace })
+    Ok(Award {
+        base,
+        bonus,
+        points,
+        available_at,
+        expires_at,
+        trace,
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +102,13 @@ mod tests {
     #[test]
     fn thresholds_include_their_amount() {
         let rules = default_rules();
-        let table = [(-1, "bronze"), (0, "bronze"), (99_999, "bronze"), (100_000, "silver"), (500_000, "gold")];
+        let table = [
+            (-1, "bronze"),
+            (0, "bronze"),
+            (99_999, "bronze"),
+            (100_000, "silver"),
+            (500_000, "gold"),
+        ];
         for (growth, code) in table {
             assert_eq!(tier_for(&rules, growth).code, code, "{growth}");
         }
@@ -94,7 +118,10 @@ mod tests {
     fn the_why_reads_in_both_languages() {
         let mut rules = default_rules();
         rules.pending_days = 14;
-        let why = award(&rules, 1, rules.tier("silver"), 24_800, NOW).unwrap().trace.explain(None);
+        let why = award(&rules, 1, rules.tier("silver"), 24_800, NOW)
+            .unwrap()
+            .trace
+            .explain(None);
         assert_eq!(
             why.en,
             "Paid ¥248 → 248 points (1 point per ¥1); Silver ×1.2 adds 50 → 298 points, available from 2026-12-05, valid until 2027-12-31."

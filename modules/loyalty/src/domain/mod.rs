@@ -6,5 +6,5 @@ mod trace;
 
 pub use award::{Award, award, tier_for};
 pub use rules::{ExpiryRule, Rules, Tier, default_rules};
-pub use trace::{RefundedLine, TakenBack, Trace};
 pub(crate) use trace::{RefundTrace, UnlinkedRefundTrace};
+pub use trace::{RefundedLine, TakenBack, Trace};

@@ -79,7 +79,9 @@ impl ExpiryRule {
             Self::Never => None,
             Self::DaysAfter { days } => Some(earned_on.plus_days(days.into())),
             Self::EndOfMonthAfter { months } => Some(earned_on.plus_months(months.into()).end_of_month()),
-            Self::EndOfYearAfter { years } => Some(earned_on.plus_months(i32::from(years) * 12).end_of_year()),
+            Self::EndOfYearAfter { years } => {
+                Some(earned_on.plus_months(i32::from(years) * 12).end_of_year())
+            }
         }
     }
 }
@@ -92,7 +94,10 @@ impl Rules {
     pub fn validate(&self) -> Result<(), LoyaltyError> {
         let refuse = |en: String, zh: String| Err(LoyaltyError::RulesInvalid { en, zh });
         if let Err(error) = Calendar::try_new(&self.time_zone) {
-            return refuse(error.to_string(), format!("时区 {} 无效，例如 Asia/Shanghai。", self.time_zone));
+            return refuse(
+                error.to_string(),
+                format!("时区 {} 无效，例如 Asia/Shanghai。", self.time_zone),
+            );
         }
         if self.pending_days > MAX_PENDING_DAYS || self.grace_days > MAX_PENDING_DAYS {
             return refuse(
@@ -106,26 +111,41 @@ impl Rules {
             ExpiryRule::Never | ExpiryRule::DaysAfter { .. } => 0,
         };
         if months > MAX_EXPIRY_MONTHS {
-            return refuse("points expire within 20 years or never.".into(), "积分有效期最长 20 年，或设为永不过期。".into());
+            return refuse(
+                "points expire within 20 years or never.".into(),
+                "积分有效期最长 20 年，或设为永不过期。".into(),
+            );
         }
         if self.points_rate.numerator() > 1_000_000 {
             return refuse("the points rate is too high.".into(), "积分比例过高。".into());
         }
         let Some(first) = self.tiers.first().filter(|_| self.tiers.len() <= MAX_TIERS) else {
-            return refuse(format!("a programme has 1 to {MAX_TIERS} tiers."), format!("等级数量应为 1 到 {MAX_TIERS} 个。"));
+            return refuse(
+                format!("a programme has 1 to {MAX_TIERS} tiers."),
+                format!("等级数量应为 1 到 {MAX_TIERS} 个。"),
+            );
         };
         if first.threshold_minor != 0 {
-            return refuse("the first tier begins at 0.".into(), "第一个等级的门槛必须为 0。".into());
+            return refuse(
+                "the first tier begins at 0.".into(),
+                "第一个等级的门槛必须为 0。".into(),
+            );
         }
         for (at, tier) in self.tiers.iter().enumerate() {
             let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             if !(1..=32).contains(&tier.code.len()) || !tier.code.bytes().all(known) {
                 return refuse(
-                    format!("the code {:?} has 1 to 32 lower-case letters, digits and underscores.", tier.code),
+                    format!(
+                        "the code {:?} has 1 to 32 lower-case letters, digits and underscores.",
+                        tier.code
+                    ),
                     format!("等级代码 {:?} 应为 1 到 32 位小写字母、数字或下划线。", tier.code),
                 );
             }
-            if tier.name.zh.is_empty() || tier.name.en.is_empty() || tier.name.zh.len().max(tier.name.en.len()) > 90 {
+            if tier.name.zh.is_empty()
+                || tier.name.en.is_empty()
+                || tier.name.zh.len().max(tier.name.en.len()) > 90
+            {
                 return refuse(
                     format!("tier {} needs a short name in both languages.", tier.code),
                     format!("等级 {} 需要中英文名称。", tier.code),
@@ -133,11 +153,20 @@ impl Rules {
             }
             let before = &self.tiers[..at];
             if before.iter().any(|other| other.code == tier.code) {
-                return refuse(format!("the code {} occurs twice.", tier.code), format!("等级代码 {} 重复。", tier.code));
-            }
-            if before.last().is_some_and(|lower| lower.threshold_minor >= tier.threshold_minor) {
                 return refuse(
-                    format!("the threshold of {} must lie above that of the tier before it.", tier.code),
+                    format!("the code {} occurs twice.", tier.code),
+                    format!("等级代码 {} 重复。", tier.code),
+                );
+            }
+            if before
+                .last()
+                .is_some_and(|lower| lower.threshold_minor >= tier.threshold_minor)
+            {
+                return refuse(
+                    format!(
+                        "the threshold of {} must lie above that of the tier before it.",
+                        tier.code
+                    ),
                     format!("等级 {} 的门槛必须高于前一等级。", tier.code),
                 );
             }
@@ -161,7 +190,10 @@ impl Rules {
 
     /// A tier by its code; the first when a later version dropped it.
     pub fn tier(&self, code: &str) -> &Tier {
-        self.tiers.iter().find(|tier| tier.code == code).unwrap_or(&self.tiers[0])
+        self.tiers
+            .iter()
+            .find(|tier| tier.code == code)
+            .unwrap_or(&self.tiers[0])
     }
 
     /// When points of a purchase become available and when they expire.
@@ -217,7 +249,9 @@ mod tests {
         assert!(refused(|rules| rules.tiers[0].threshold_minor = 1));
         assert!(refused(|rules| rules.tiers[2].threshold_minor = 100_000));
         assert!(refused(|rules| rules.tiers[1].code = "gold".into()));
-        assert!(refused(|rules| rules.tiers[1].multiplier = Rate::try_new(1, 2).unwrap_or(Rate::ONE)));
+        assert!(refused(
+            |rules| rules.tiers[1].multiplier = Rate::try_new(1, 2).unwrap_or(Rate::ONE)
+        ));
         assert!(refused(|rules| rules.time_zone = "Mars".into()));
         assert!(refused(|rules| rules.pending_days = 366));
     }
@@ -233,7 +267,11 @@ mod tests {
             (ExpiryRule::EndOfYearAfter { years: 1 }, Some("2029-12-31")),
         ];
         for (rule, last) in table {
-            assert_eq!(rule.last_date(date).map(|date| date.to_string()).as_deref(), last, "{rule:?}");
+            assert_eq!(
+                rule.last_date(date).map(|date| date.to_string()).as_deref(),
+                last,
+                "{rule:?}"
+            );
         }
     }
 }

@@ -127,15 +127,20 @@ impl Trace {
     pub fn recompute(&self) -> i64 {
         match self {
             Self::Purchase(trace) => {
-                let base = trace.points_rate.apply(trace.paid_minor, Rounding::Floor).unwrap_or_default();
-                base + trace.multiplier.apply_excess(base, trace.bonus_rounding).unwrap_or_default()
+                let base = trace
+                    .points_rate
+                    .apply(trace.paid_minor, Rounding::Floor)
+                    .unwrap_or_default();
+                base + trace
+                    .multiplier
+                    .apply_excess(base, trace.bonus_rounding)
+                    .unwrap_or_default()
             }
-            Self::Refund(trace) => {
-                -trace.lines.iter().map(RefundedLine::points_back).sum::<i64>()
-            }
-            Self::UnlinkedRefund(trace) => {
-                -trace.points_rate.apply(trace.refunded_minor, Rounding::Floor).unwrap_or_default()
-            }
+            Self::Refund(trace) => -trace.lines.iter().map(RefundedLine::points_back).sum::<i64>(),
+            Self::UnlinkedRefund(trace) => -trace
+                .points_rate
+                .apply(trace.refunded_minor, Rounding::Floor)
+                .unwrap_or_default(),
             Self::Direct { points, .. } => *points,
         }
     }
@@ -146,12 +151,14 @@ impl Trace {
             Self::Purchase(trace) => explain_purchase(trace),
             Self::Refund(trace) => with_taken_back(explain_refund(trace), trace.points, taken_back),
             Self::UnlinkedRefund(trace) => with_taken_back(explain_unlinked(trace), trace.points, taken_back),
-            Self::Direct { points, reason } if *points < 0 => {
-                Bilingual::new(format!("使用 {} 积分：{reason}", -points), format!("{} points spent: {reason}", -points))
-            }
-            Self::Direct { points, reason } => {
-                Bilingual::new(format!("发放 {points} 积分：{reason}"), format!("{points} points granted: {reason}"))
-            }
+            Self::Direct { points, reason } if *points < 0 => Bilingual::new(
+                format!("使用 {} 积分：{reason}", -points),
+                format!("{} points spent: {reason}", -points),
+            ),
+            Self::Direct { points, reason } => Bilingual::new(
+                format!("发放 {points} 积分：{reason}"),
+                format!("{points} points granted: {reason}"),
+            ),
         }
     }
 }
@@ -164,8 +171,14 @@ fn explain_purchase(trace: &PurchaseTrace) -> Bilingual {
     let mut en = format!("Paid {paid} → {} points ({per_en})", trace.base);
     if trace.multiplier != Rate::ONE {
         let (tier, multiplier) = (&trace.tier, trace.multiplier);
-        zh += &format!("；{} ×{multiplier} 加赠 {} → 共 {} 积分", tier.zh, trace.bonus, trace.points);
-        en += &format!("; {} ×{multiplier} adds {} → {} points", tier.en, trace.bonus, trace.points);
+        zh += &format!(
+            "；{} ×{multiplier} 加赠 {} → 共 {} 积分",
+            tier.zh, trace.bonus, trace.points
+        );
+        en += &format!(
+            "; {} ×{multiplier} adds {} → {} points",
+            tier.en, trace.bonus, trace.points
+        );
     }
     if trace.points > 0 {
         if let Some(date) = trace.available_on {
@@ -186,7 +199,10 @@ fn rate_in_words(rate: Rate, sign: &str) -> (String, String) {
     let amount = minor.replacen('¥', sign, 1);
     let points = rate.numerator();
     let noun = if points == 1 { "point" } else { "points" };
-    (format!("每 {amount} 得 {points} 积分"), format!("{points} {noun} per {amount}"))
+    (
+        format!("每 {amount} 得 {points} 积分"),
+        format!("{points} {noun} per {amount}"),
+    )
 }
 
 fn explain_refund(trace: &RefundTrace) -> Bilingual {
@@ -195,7 +211,9 @@ fn explain_refund(trace: &RefundTrace) -> Bilingual {
     let (points, earned) = (trace.points, trace.earned);
     Bilingual::new(
         format!("退款 {refunded}（原实付 {paid}，原得 {earned} 积分）→ 收回 {points} 积分"),
-        format!("Refunded {refunded} of {paid}, which had earned {earned} points → {points} points taken back"),
+        format!(
+            "Refunded {refunded} of {paid}, which had earned {earned} points → {points} points taken back"
+        ),
     )
 }
 
@@ -205,7 +223,9 @@ fn explain_unlinked(trace: &UnlinkedRefundTrace) -> Bilingual {
     let points = trace.points;
     Bilingual::new(
         format!("退款 {refunded}（原单未知，按基础比例 {per_zh}）→ 收回 {points} 积分"),
-        format!("Refunded {refunded} without a known purchase, at the base rate ({per_en}) → {points} points taken back"),
+        format!(
+            "Refunded {refunded} without a known purchase, at the base rate ({per_en}) → {points} points taken back"
+        ),
     )
 }
 

@@ -114,7 +114,12 @@ pub(super) enum ExpiryKindBody {
 pub(super) struct TierBody {
     /// Stable.
     #[garde(length(min = 1, max = 32))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[a-z0-9_]{1,32}$", example = "silver")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[a-z0-9_]{1,32}$",
+        example = "silver"
+    )]
     code: String,
     /// What Chinese readers call it.
     #[garde(length(chars, min = 1, max = 30))]
@@ -174,7 +179,10 @@ pub(super) async fn list_program_versions(
     Caller(actor): Caller,
 ) -> ApiResult<Json<Page<ProgramVersionBody>>> {
     let versions = loyalty.program_versions(&actor).await?;
-    Ok(Json(Page { items: versions.into_iter().map(Into::into).collect(), next_cursor: None }))
+    Ok(Json(Page {
+        items: versions.into_iter().map(Into::into).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Publishes a version of the programme.
@@ -187,7 +195,9 @@ pub(super) async fn publish_program(
     Caller(actor): Caller,
     Body(body): Body<PublishProgramBody>,
 ) -> ApiResult<(StatusCode, Json<ProgramVersionBody>)> {
-    let published = loyalty.publish_program(&actor, body.rules.try_into()?, body.effective_from).await?;
+    let published = loyalty
+        .publish_program(&actor, body.rules.try_into()?, body.effective_from)
+        .await?;
     Ok((StatusCode::CREATED, Json(published.into())))
 }
 
@@ -195,10 +205,13 @@ impl TryFrom<RulesBody> for Rules {
     type Error = InvalidInput;
 
     fn try_from(body: RulesBody) -> Result<Self, InvalidInput> {
-        let currency: Currency = body
-            .currency
-            .parse()
-            .map_err(|_| InvalidInput::field("rules.currency", "This currency is not supported.", "不支持该货币。"))?;
+        let currency: Currency = body.currency.parse().map_err(|_| {
+            InvalidInput::field(
+                "rules.currency",
+                "This currency is not supported.",
+                "不支持该货币。",
+            )
+        })?;
         let after = body.expiry.after;
         Ok(Self {
             time_zone: body.time_zone,
@@ -215,7 +228,9 @@ impl TryFrom<RulesBody> for Rules {
                 ExpiryKindBody::Never => ExpiryRule::Never,
                 ExpiryKindBody::DaysAfter => ExpiryRule::DaysAfter { days: after },
                 ExpiryKindBody::EndOfMonthAfter => ExpiryRule::EndOfMonthAfter { months: after },
-                ExpiryKindBody::EndOfYearAfter => ExpiryRule::EndOfYearAfter { years: after.min(255) as u8 },
+                ExpiryKindBody::EndOfYearAfter => ExpiryRule::EndOfYearAfter {
+                    years: after.min(255) as u8,
+                },
             },
             claw_back: match body.negative_limit {
                 0 => NegativePolicy::TakeExisting,
@@ -245,7 +260,10 @@ impl From<RateBody> for Rate {
 
 impl From<Rate> for RateBody {
     fn from(rate: Rate) -> Self {
-        Self { numerator: rate.numerator(), denominator: rate.denominator() }
+        Self {
+            numerator: rate.numerator(),
+            denominator: rate.denominator(),
+        }
     }
 }
 

@@ -19,7 +19,10 @@ pub struct BilingualBody {
 
 impl From<Bilingual> for BilingualBody {
     fn from(text: Bilingual) -> Self {
-        Self { zh: text.zh, en: text.en }
+        Self {
+            zh: text.zh,
+            en: text.en,
+        }
     }
 }
 
@@ -133,7 +136,9 @@ impl From<Standing> for StandingBody {
         Self {
             points: standing.points.into(),
             tier: standing.tier.into(),
-            expiring_next: standing.expiring_next.map(|(points, expires_at)| ExpiringBody { points, expires_at }),
+            expiring_next: standing
+                .expiring_next
+                .map(|(points, expires_at)| ExpiringBody { points, expires_at }),
         }
     }
 }

@@ -29,5 +29,7 @@ pub fn router(loyalty: Loyalty) -> OpenApiRouter {
 
 /// The routes whose bodies hold many commands and may be larger.
 pub fn bulk_router(loyalty: Loyalty) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(open::command_points_in_bulk)).with_state(loyalty)
+    OpenApiRouter::new()
+        .routes(routes!(open::command_points_in_bulk))
+        .with_state(loyalty)
 }

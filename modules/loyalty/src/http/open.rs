@@ -222,7 +222,10 @@ pub(super) async fn list_tier_changes(
             changed_at: change.changed_at,
         })
         .collect();
-    Ok(Json(Page { items, next_cursor: None }))
+    Ok(Json(Page {
+        items,
+        next_cursor: None,
+    }))
 }
 
 /// Shows a member's points account.
@@ -252,10 +255,20 @@ pub(super) async fn list_points_entries(
     Query(query): Query<EntriesQuery>,
 ) -> ApiResult<Json<EntriesBody>> {
     let asked = i64::from(query.limit);
-    let views = loyalty.points_statement(&actor, member_id, query.before, asked + 1).await?;
+    let views = loyalty
+        .points_statement(&actor, member_id, query.before, asked + 1)
+        .await?;
     let more = views.len() as i64 > asked;
-    let items: Vec<PointsEntryBody> = views.into_iter().take(query.limit as usize).map(Into::into).collect();
-    let next_before = if more { items.last().map(|entry| entry.sequence()) } else { None };
+    let items: Vec<PointsEntryBody> = views
+        .into_iter()
+        .take(query.limit as usize)
+        .map(Into::into)
+        .collect();
+    let next_before = if more {
+        items.last().map(|entry| entry.sequence())
+    } else {
+        None
+    };
     Ok(Json(EntriesBody { items, next_before }))
 }
 
@@ -271,7 +284,10 @@ pub(super) async fn list_points_lots(
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<Page<PointsLotBody>>> {
     let lots = loyalty.points_lots(&actor, member_id).await?;
-    Ok(Json(Page { items: lots.into_iter().map(Into::into).collect(), next_cursor: None }))
+    Ok(Json(Page {
+        items: lots.into_iter().map(Into::into).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Grants points to a member.
@@ -287,7 +303,10 @@ pub(super) async fn earn_points(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<PointsBody>,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let operation = PointsOperation::Earn { points: body.points, reason: body.reason };
+    let operation = PointsOperation::Earn {
+        points: body.points,
+        reason: body.reason,
+    };
     command(&loyalty, &actor, member_id, key, operation).await
 }
 
@@ -304,7 +323,10 @@ pub(super) async fn redeem_points(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<PointsBody>,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let operation = PointsOperation::Redeem { points: body.points, reason: body.reason };
+    let operation = PointsOperation::Redeem {
+        points: body.points,
+        reason: body.reason,
+    };
     command(&loyalty, &actor, member_id, key, operation).await
 }
 
@@ -321,7 +343,10 @@ pub(super) async fn hold_points(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<HoldBody>,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let operation = PointsOperation::Hold { points: body.points, ttl_seconds: body.ttl_seconds };
+    let operation = PointsOperation::Hold {
+        points: body.points,
+        ttl_seconds: body.ttl_seconds,
+    };
     command(&loyalty, &actor, member_id, key, operation).await
 }
 
@@ -339,7 +364,11 @@ pub(super) async fn post_hold(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<PointsBody>,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let operation = PointsOperation::PostHold { hold_id, points: body.points, reason: body.reason };
+    let operation = PointsOperation::PostHold {
+        hold_id,
+        points: body.points,
+        reason: body.reason,
+    };
     command(&loyalty, &actor, member_id, key, operation).await
 }
 
@@ -356,7 +385,14 @@ pub(super) async fn void_hold(
     Path(HoldPath { member_id, hold_id }): Path<HoldPath>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    command(&loyalty, &actor, member_id, key, PointsOperation::VoidHold { hold_id }).await
+    command(
+        &loyalty,
+        &actor,
+        member_id,
+        key,
+        PointsOperation::VoidHold { hold_id },
+    )
+    .await
 }
 
 /// Puts points back into the lots that a posting took them from.
@@ -372,8 +408,11 @@ pub(super) async fn return_points(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<ReturnPointsBody>,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let operation =
-        PointsOperation::ReturnPoints { source: body.posting_id, points: body.points, reason: body.reason };
+    let operation = PointsOperation::ReturnPoints {
+        source: body.posting_id,
+        points: body.points,
+        reason: body.reason,
+    };
     command(&loyalty, &actor, member_id, key, operation).await
 }
 
@@ -394,8 +433,14 @@ pub(super) async fn command_points_in_bulk(
             member_id: item.member_id,
             key: item.idempotency_key,
             operation: match item.action {
-                PointsBulkAction::Earn => PointsOperation::Earn { points: item.points, reason: item.reason },
-                PointsBulkAction::Redeem => PointsOperation::Redeem { points: item.points, reason: item.reason },
+                PointsBulkAction::Earn => PointsOperation::Earn {
+                    points: item.points,
+                    reason: item.reason,
+                },
+                PointsBulkAction::Redeem => PointsOperation::Redeem {
+                    points: item.points,
+                    reason: item.reason,
+                },
             },
         })
         .collect();
@@ -403,10 +448,14 @@ pub(super) async fn command_points_in_bulk(
     let items = results
         .into_iter()
         .map(|result| match result {
-            Ok(outcome) => PointsBulkItemResultBody { outcome: Some(outcome.into()), problem: None },
-            Err(refused) => {
-                PointsBulkItemResultBody { outcome: None, problem: Some(ApiError::from(refused).to_body()) }
-            }
+            Ok(outcome) => PointsBulkItemResultBody {
+                outcome: Some(outcome.into()),
+                problem: None,
+            },
+            Err(refused) => PointsBulkItemResultBody {
+                outcome: None,
+                problem: Some(ApiError::from(refused).to_body()),
+            },
         })
         .collect();
     Ok(Json(PointsBulkResultBody { items }))
@@ -419,6 +468,15 @@ async fn command(
     key: IdempotencyKey,
     operation: PointsOperation,
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
-    let outcome: PointsOutcome = loyalty.command_points(actor, PointsCommand { member_id, key, operation }).await?;
+    let outcome: PointsOutcome = loyalty
+        .command_points(
+            actor,
+            PointsCommand {
+                member_id,
+                key,
+                operation,
+            },
+        )
+        .await?;
     Ok((StatusCode::CREATED, Json(outcome.into())))
 }

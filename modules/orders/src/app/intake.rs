@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use huika_core::{Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp};
+use huika_core::{
+    Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp,
+};
 use huika_db::{Batcher, Db, Engine, Tx};
 use huika_ledger::{Asset, InputHash, Need, Outcome, PostingId};
-use huika_loyalty::{Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle};
+use huika_loyalty::{
+    Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle,
+};
 use huika_members::{Identity, MemberAction, Members, MembersError};
 
 use crate::{
@@ -48,7 +52,10 @@ pub struct OrdersOptions {
 
 impl Default for OrdersOptions {
     fn default() -> Self {
-        Self { lanes: 2, max_batch: 256 }
+        Self {
+            lanes: 2,
+            max_batch: 256,
+        }
     }
 }
 
@@ -102,7 +109,10 @@ pub struct Receipt {
 impl Receipt {
     /// The growth value after the settlement.
     pub fn growth(&self) -> i64 {
-        self.outcome.as_ref().and_then(|outcome| outcome.last_of(Asset::Growth)).map_or(0, |entry| entry.available)
+        self.outcome
+            .as_ref()
+            .and_then(|outcome| outcome.last_of(Asset::Growth))
+            .map_or(0, |entry| entry.available)
     }
 }
 
@@ -117,7 +127,11 @@ pub(crate) struct Taker {
 }
 
 pub(crate) fn start_lanes(db: &Db, taker: &Taker, options: &OrdersOptions) -> IntakeLanes {
-    let lanes = if db.engine() == Engine::Sqlite { 1 } else { options.lanes };
+    let lanes = if db.engine() == Engine::Sqlite {
+        1
+    } else {
+        options.lanes
+    };
     let (db, taker) = (db.clone(), taker.clone());
     let run = Arc::new(move |intakes: Vec<Intake>| -> huika_db::BoxFuture<'static, _> {
         let (db, taker) = (db.clone(), taker.clone());
@@ -167,7 +181,11 @@ impl Orders {
         let mut done = run_batch(&self.db, &self.taker(), &admitted).await.into_iter();
         Ok(results
             .into_iter()
-            .map(|refused| refused.or_else(|| done.next()).unwrap_or(Err(OrdersError::Stopping)))
+            .map(|refused| {
+                refused
+                    .or_else(|| done.next())
+                    .unwrap_or(Err(OrdersError::Stopping))
+            })
             .collect())
     }
 
@@ -194,15 +212,21 @@ impl Orders {
 }
 
 async fn run_batch(db: &Db, taker: &Taker, intakes: &[Intake]) -> Vec<Result<Receipt, OrdersError>> {
-    match db.run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, intakes))).await {
+    match db
+        .run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, intakes)))
+        .await
+    {
         Ok(results) => results,
         // Whatever broke the transaction may be the doing of one document: each gets its own.
         Err(_) if intakes.len() > 1 => {
             let mut results = Vec::with_capacity(intakes.len());
             for one in intakes {
                 let one = std::slice::from_ref(one);
-                let alone = db.run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, one))).await;
-                results.push(alone.and_then(|mut results| results.pop().unwrap_or(Err(OrdersError::Stopping))));
+                let alone = db
+                    .run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, one)))
+                    .await;
+                results
+                    .push(alone.and_then(|mut results| results.pop().unwrap_or(Err(OrdersError::Stopping))));
             }
             results
         }
@@ -237,22 +261,39 @@ impl Taker {
                 _ => None,
             })
             .collect();
-        let found = if named.is_empty() { HashMap::new() } else { self.members.find_many_in_tx(tx, &named).await? };
+        let found = if named.is_empty() {
+            HashMap::new()
+        } else {
+            self.members.find_many_in_tx(tx, &named).await?
+        };
         let owners: Vec<Option<Result<MemberId, MembersError>>> = intakes
             .iter()
             .map(|intake| match &intake.member {
                 MemberRef::Id(member_id) => Some(Ok(*member_id)),
-                MemberRef::Named(identity) => Some(found.get(identity).copied().ok_or(MembersError::NotFound)),
+                MemberRef::Named(identity) => {
+                    Some(found.get(identity).copied().ok_or(MembersError::NotFound))
+                }
                 MemberRef::Anonymous => None,
             })
             .collect();
-        let members: Vec<MemberId> = owners.iter().flatten().filter_map(|owner| owner.as_ref().ok().copied()).collect();
-        let states = if members.is_empty() { HashMap::new() } else { self.members.states_in_tx(tx, &members).await? };
+        let members: Vec<MemberId> = owners
+            .iter()
+            .flatten()
+            .filter_map(|owner| owner.as_ref().ok().copied())
+            .collect();
+        let states = if members.is_empty() {
+            HashMap::new()
+        } else {
+            self.members.states_in_tx(tx, &members).await?
+        };
 
         let mut known = store::ref_load(tx, intakes.iter().map(|intake| &intake.document)).await?;
         let mut answers = self.answer_known(tx, intakes, &known).await?;
 
-        let document_ids: Vec<i64> = intakes.iter().map(|intake| self.next_id(&intake.document)).collect();
+        let document_ids: Vec<i64> = intakes
+            .iter()
+            .map(|intake| self.next_id(&intake.document))
+            .collect();
         let needs: Vec<Need> = intakes
             .iter()
             .zip(&owners)
@@ -296,15 +337,26 @@ impl Taker {
             let receipt = match member_id {
                 Some(member_id) => {
                     let settled = settle(&mut settling, &mut book, intake, member_id, document_id);
-                    settled.map(|settled| self.write_known(&mut writes, intake, member_id, document_id, settled, now))
+                    settled.map(|settled| {
+                        self.write_known(&mut writes, intake, member_id, document_id, settled, now)
+                    })
                 }
                 None => Ok(self.write_anonymous(&mut writes, intake, document_id, now)),
             };
             if let Ok(receipt) = &receipt {
                 // A second copy of the same document in this batch is answered like a later one.
                 let member_id = receipt.member_id.unwrap_or(MemberId::from_i64(0));
-                known.insert(name.clone(), ExternalRef::new(&intake.document, member_id, document_id, intake.input));
-                answers.insert(name, Receipt { replayed: true, ..receipt.clone() });
+                known.insert(
+                    name.clone(),
+                    ExternalRef::new(&intake.document, member_id, document_id, intake.input),
+                );
+                answers.insert(
+                    name,
+                    Receipt {
+                        replayed: true,
+                        ..receipt.clone()
+                    },
+                );
             }
             results.push(receipt);
         }
@@ -335,14 +387,20 @@ impl Taker {
             return Ok(HashMap::new());
         }
         let wanted = |document: i64| -> Vec<(i64, i64)> {
-            let refs = intakes.iter().filter_map(|intake| known.get(&store::ref_key(&intake.document)));
+            let refs = intakes
+                .iter()
+                .filter_map(|intake| known.get(&store::ref_key(&intake.document)));
             refs.filter(|known| known.document == document)
                 .map(|known| (known.member_id.as_i64(), known.document_id))
                 .collect()
         };
         let mut receipts = HashMap::new();
         for purchase in store::purchase_load(tx, &wanted(store::PURCHASE)).await? {
-            let key = (purchase.external_no.clone(), purchase.source.clone(), store::PURCHASE);
+            let key = (
+                purchase.external_no.clone(),
+                purchase.source.clone(),
+                store::PURCHASE,
+            );
             receipts.insert(key, receipt_of_purchase(tx, &purchase).await?);
         }
         for refund in store::refund_load(tx, &wanted(store::REFUND)).await? {
@@ -377,7 +435,13 @@ impl Taker {
         }
     }
 
-    fn write_anonymous(&self, writes: &mut Writes, intake: &Intake, document_id: i64, now: Timestamp) -> Receipt {
+    fn write_anonymous(
+        &self,
+        writes: &mut Writes,
+        intake: &Intake,
+        document_id: i64,
+        now: Timestamp,
+    ) -> Receipt {
         let nobody: MemberId = self.ids.next::<MemberKind>();
         self.write(writes, intake, nobody, false, document_id, None, now);
         Receipt {
@@ -392,7 +456,10 @@ impl Taker {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one document, spread over its rows here and nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the facts of one document, spread over its rows here and nowhere else"
+    )]
     fn write(
         &self,
         writes: &mut Writes,
@@ -403,12 +470,19 @@ impl Taker {
         settled: Option<&Settled>,
         now: Timestamp,
     ) {
-        writes.refs.push(ExternalRef::new(&intake.document, member_id, document_id, intake.input));
+        writes.refs.push(ExternalRef::new(
+            &intake.document,
+            member_id,
+            document_id,
+            intake.input,
+        ));
         let posting_id = settled.map(|settled| settled.outcome.posting_id);
         match &intake.document {
             Document::Purchase(purchase) => {
                 let points = settled.map_or(0, |settled| settled.points);
-                writes.lines.extend(lines_of(purchase, member_id, document_id, points));
+                writes
+                    .lines
+                    .extend(lines_of(purchase, member_id, document_id, points));
                 writes.purchases.push(PurchaseRow {
                     member_id,
                     purchase_id: document_id,
@@ -479,7 +553,11 @@ fn settle(
                 reference,
                 actor: intake.actor.clone(),
                 // An adjustment is the shop's own correction: it earns nothing.
-                paid_minor: if purchase.kind == PurchaseKind::Sale { purchase.paid_minor } else { 0 },
+                paid_minor: if purchase.kind == PurchaseKind::Sale {
+                    purchase.paid_minor
+                } else {
+                    0
+                },
                 currency: purchase.currency,
                 effective_at: purchase.placed_at,
             },
@@ -522,7 +600,11 @@ pub(crate) fn public_id(document: &Document, document_id: i64) -> String {
 }
 
 fn lines_of(purchase: &PurchaseDocument, member_id: MemberId, purchase_id: i64, points: i64) -> Vec<LineRow> {
-    let weights: Vec<i64> = purchase.lines.iter().map(|line| line.amount_minor.max(0)).collect();
+    let weights: Vec<i64> = purchase
+        .lines
+        .iter()
+        .map(|line| line.amount_minor.max(0))
+        .collect();
     let shares = allocate(points, &weights);
     purchase
         .lines
@@ -555,16 +637,28 @@ fn answer_again(
             external_no: intake.document.external_no().to_string(),
         });
     }
-    answers.get(&store::ref_key(&intake.document)).cloned().ok_or(OrdersError::PurchaseNotFound)
+    answers
+        .get(&store::ref_key(&intake.document))
+        .cloned()
+        .ok_or(OrdersError::PurchaseNotFound)
 }
 
 /// What an entry really took of the points that a refund wanted back.
 pub(crate) fn taken_back(outcome: &Outcome) -> Option<TakenBack> {
-    let entry = outcome.entries.iter().find(|entry| entry.asset == Asset::Points && entry.total_change() <= 0)?;
-    Some(TakenBack { taken: -entry.total_change(), shortfall: entry.shortfall })
+    let entry = outcome
+        .entries
+        .iter()
+        .find(|entry| entry.asset == Asset::Points && entry.total_change() <= 0)?;
+    Some(TakenBack {
+        taken: -entry.total_change(),
+        shortfall: entry.shortfall,
+    })
 }
 
-pub(crate) async fn receipt_of_purchase(tx: &mut Tx<'_>, purchase: &PurchaseRow) -> Result<Receipt, OrdersError> {
+pub(crate) async fn receipt_of_purchase(
+    tx: &mut Tx<'_>,
+    purchase: &PurchaseRow,
+) -> Result<Receipt, OrdersError> {
     let (outcome, why) = explained(tx, purchase.member_id, purchase.posting_id).await?;
     Ok(Receipt {
         document_id: PurchaseId::from_i64(purchase.purchase_id).to_string(),
@@ -598,10 +692,21 @@ pub(crate) async fn explained(
     member_id: MemberId,
     posting_id: Option<PostingId>,
 ) -> Result<(Option<Outcome>, Option<Bilingual>), OrdersError> {
-    let Some(posting_id) = posting_id else { return Ok((None, None)) };
-    let Some(posting) = huika_ledger::posting(tx, member_id, posting_id).await? else { return Ok((None, None)) };
-    let trace = posting.trace.as_deref().and_then(|json| serde_json::from_str::<Trace>(json).ok());
-    let outcome = Outcome { posting_id, replayed: true, entries: posting.entries };
+    let Some(posting_id) = posting_id else {
+        return Ok((None, None));
+    };
+    let Some(posting) = huika_ledger::posting(tx, member_id, posting_id).await? else {
+        return Ok((None, None));
+    };
+    let trace = posting
+        .trace
+        .as_deref()
+        .and_then(|json| serde_json::from_str::<Trace>(json).ok());
+    let outcome = Outcome {
+        posting_id,
+        replayed: true,
+        entries: posting.entries,
+    };
     let why = trace.map(|trace| trace.explain(taken_back(&outcome)));
     Ok((Some(outcome), why))
 }

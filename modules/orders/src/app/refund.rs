@@ -44,7 +44,9 @@ impl Orders {
             return Err(OrdersError::TimeInFuture);
         }
         self.db
-            .run_tx("orders.refund", |tx| Box::pin(self.refund_in_tx(tx, actor, document, key, input)))
+            .run_tx("orders.refund", |tx| {
+                Box::pin(self.refund_in_tx(tx, actor, document, key, input))
+            })
             .await
     }
 
@@ -64,7 +66,9 @@ impl Orders {
         if let Some(before) = known.remove(&refund_name) {
             return answer_again(tx, &before, input, document).await;
         }
-        let Some(named) = known.remove(&purchase_name) else { return Err(OrdersError::PurchaseNotFound) };
+        let Some(named) = known.remove(&purchase_name) else {
+            return Err(OrdersError::PurchaseNotFound);
+        };
         let (member_id, purchase_id) = (named.member_id, named.document_id);
         let Some(purchase) = store::purchase_lock(tx, member_id, purchase_id).await? else {
             return Err(OrdersError::PurchaseNotFound);
@@ -141,7 +145,10 @@ impl Orders {
             receipt.outcome = Some(settled.outcome);
         }
 
-        let refunded: Vec<(&LineRow, i64)> = decided.iter().map(|(at, amount)| (&lines[*at], *amount)).collect();
+        let refunded: Vec<(&LineRow, i64)> = decided
+            .iter()
+            .map(|(at, amount)| (&lines[*at], *amount))
+            .collect();
         store::purchase_add_refund(tx, &purchase, amount_minor, &refunded).await?;
         store::ref_insert(
             tx,
@@ -155,8 +162,10 @@ impl Orders {
             }],
         )
         .await?;
-        let refund_lines: Vec<RefundLineRow> =
-            refunded.iter().map(|(line, amount)| refund_line(line, refund_id, member_id, *amount)).collect();
+        let refund_lines: Vec<RefundLineRow> = refunded
+            .iter()
+            .map(|(line, amount)| refund_line(line, refund_id, member_id, *amount))
+            .collect();
         let refund = RefundRow {
             member_id,
             refund_id: refund_id.as_i64(),
@@ -173,7 +182,11 @@ impl Orders {
         };
         store::refund_insert(tx, &[refund], &refund_lines).await?;
         let left_minor = purchase.paid_minor - purchase.refunded_minor - amount_minor;
-        Ok(RefundReceipt { receipt, amount_minor, left_minor })
+        Ok(RefundReceipt {
+            receipt,
+            amount_minor,
+            left_minor,
+        })
     }
 }
 
@@ -202,7 +215,9 @@ async fn answer_again(
         });
     }
     let rows = store::refund_load(tx, &[(before.member_id.as_i64(), before.document_id)]).await?;
-    let Some(refund) = rows.into_iter().next() else { return Err(OrdersError::PurchaseNotFound) };
+    let Some(refund) = rows.into_iter().next() else {
+        return Err(OrdersError::PurchaseNotFound);
+    };
     let left_minor = match refund.purchase_id {
         Some(purchase_id) => store::purchase_lock(tx, refund.member_id, purchase_id)
             .await?
@@ -210,5 +225,9 @@ async fn answer_again(
         None => 0,
     };
     let receipt = receipt_of_refund(tx, &refund).await?;
-    Ok(RefundReceipt { receipt, amount_minor: refund.amount_minor, left_minor })
+    Ok(RefundReceipt {
+        receipt,
+        amount_minor: refund.amount_minor,
+        left_minor,
+    })
 }

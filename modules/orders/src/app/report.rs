@@ -69,7 +69,9 @@ impl Orders {
                 })
             })
             .await?;
-        let count = |test: &dyn Fn(&store::MemberSpend) -> bool| spend.values().filter(|member| test(member)).count() as i64;
+        let count = |test: &dyn Fn(&store::MemberSpend) -> bool| {
+            spend.values().filter(|member| test(member)).count() as i64
+        };
         let members = spend.len() as i64;
         Ok(Report {
             rows_read: totals.rows_read,
@@ -92,7 +94,10 @@ impl Orders {
                 .collect(),
             buyers: count(&|member| member.sales >= 1),
             repeat_buyers: count(&|member| member.sales >= 2),
-            tiers: self.loyalty.tier_distribution(self.members.count().await?).await?,
+            tiers: self
+                .loyalty
+                .tier_distribution(self.members.count().await?)
+                .await?,
         })
     }
 }

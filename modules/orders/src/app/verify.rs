@@ -26,15 +26,26 @@ impl crate::Orders {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn verify_in_tx(tx: &mut Tx<'_>, report: &mut VerifyReport) -> Result<OrdersVerification, OrdersError> {
+    pub async fn verify_in_tx(
+        tx: &mut Tx<'_>,
+        report: &mut VerifyReport,
+    ) -> Result<OrdersVerification, OrdersError> {
         let mut checked = OrdersVerification::default();
         for (member_id, purchase_id, problem) in store::contradictions(tx).await? {
-            report.find(format!("orders_purchase {member_id} {}", PurchaseId::from_i64(purchase_id)), problem);
+            report.find(
+                format!(
+                    "orders_purchase {member_id} {}",
+                    PurchaseId::from_i64(purchase_id)
+                ),
+                problem,
+            );
         }
         let mut after = i64::MIN;
         loop {
             let page = store::member_page(tx, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(checked) };
+            let Some(last) = page.last() else {
+                return Ok(checked);
+            };
             after = last.as_i64();
             verify_page(tx, &page, &mut checked, report).await?;
         }
@@ -49,7 +60,9 @@ async fn verify_page(
 ) -> Result<(), OrdersError> {
     let mut references = HashMap::new();
     for posting in huika_ledger::posting_references(tx, page, &["purchase", "refund"]).await? {
-        if let Some(other) = references.insert((posting.member_id, posting.reference.clone()), posting.posting_id) {
+        if let Some(other) =
+            references.insert((posting.member_id, posting.reference.clone()), posting.posting_id)
+        {
             report.find(
                 format!("ledger_posting {} {}", posting.member_id, posting.posting_id),
                 format!("{} was posted twice, also by {other}", posting.reference),
@@ -67,7 +80,10 @@ async fn verify_page(
         };
         let posted = references.remove(&(document.member_id, reference.clone()));
         if posted.is_none() || posted != document.posting_id {
-            report.find(format!("{} of {}", reference, document.member_id), "its posting is missing or another one");
+            report.find(
+                format!("{} of {}", reference, document.member_id),
+                "its posting is missing or another one",
+            );
         }
     }
     for ((member_id, reference), posting_id) in references {
@@ -76,8 +92,10 @@ async fn verify_page(
             format!("there is no document {reference}"),
         );
     }
-    let growth: HashMap<MemberId, i64> =
-        huika_ledger::stored_balances(tx, page, Asset::Growth).await?.into_iter().collect();
+    let growth: HashMap<MemberId, i64> = huika_ledger::stored_balances(tx, page, Asset::Growth)
+        .await?
+        .into_iter()
+        .collect();
     for (member_id, net) in net {
         let growth = growth.get(&member_id).copied().unwrap_or(0);
         if growth != net {

@@ -122,7 +122,9 @@ impl Orders {
             .run_snapshot(|tx| {
                 Box::pin(async move {
                     let mut known = store::refs_by_name(tx, std::slice::from_ref(name)).await?;
-                    let Some(named) = known.remove(name) else { return Err(OrdersError::PurchaseNotFound) };
+                    let Some(named) = known.remove(name) else {
+                        return Err(OrdersError::PurchaseNotFound);
+                    };
                     let wanted = [(named.member_id.as_i64(), named.document_id)];
                     let Some(row) = store::purchase_load(tx, &wanted).await?.into_iter().next() else {
                         return Err(OrdersError::PurchaseNotFound);
@@ -152,7 +154,11 @@ impl Orders {
     ///
     /// # Errors
     /// When the actor may not or the database fails.
-    pub async fn refunds_of(&self, actor: &Actor, member_id: MemberId) -> Result<Vec<RefundView>, OrdersError> {
+    pub async fn refunds_of(
+        &self,
+        actor: &Actor,
+        member_id: MemberId,
+    ) -> Result<Vec<RefundView>, OrdersError> {
         actor.authorize(&READ)?;
         self.require_member(member_id).await?;
         let rows = store::refund_list_of(&mut &self.db, member_id, MAX_REFUNDS).await?;
@@ -173,7 +179,11 @@ impl Orders {
 
     async fn require_member(&self, member_id: MemberId) -> Result<(), OrdersError> {
         let states = self.members.states_in_tx(&mut &self.db, &[member_id]).await?;
-        if states.is_empty() { Err(huika_members::MembersError::NotFound.into()) } else { Ok(()) }
+        if states.is_empty() {
+            Err(huika_members::MembersError::NotFound.into())
+        } else {
+            Ok(())
+        }
     }
 }
 

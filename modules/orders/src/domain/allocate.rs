@@ -9,7 +9,10 @@ pub(crate) fn allocate(total: i64, weights: &[i64]) -> Vec<i64> {
         return vec![0; weights.len()];
     }
     let exact = |weight: i64| i128::from(total) * i128::from(weight);
-    let mut parts: Vec<i64> = weights.iter().map(|weight| (exact(*weight) / sum) as i64).collect();
+    let mut parts: Vec<i64> = weights
+        .iter()
+        .map(|weight| (exact(*weight) / sum) as i64)
+        .collect();
     let mut left = total - parts.iter().sum::<i64>();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|at| (std::cmp::Reverse(exact(weights[*at]) % sum), *at));

@@ -176,27 +176,51 @@ impl Document {
     pub(crate) fn validate(&self, currency: Currency, latest: Timestamp) -> Result<(), OrdersError> {
         let (at, of, total, lines, lowest) = match self {
             Self::Purchase(purchase) => {
-                let lowest = if purchase.kind == PurchaseKind::Adjustment { -MAX_AMOUNT } else { 0 };
-                (purchase.placed_at, purchase.currency, purchase.paid_minor, &purchase.lines, lowest)
+                let lowest = if purchase.kind == PurchaseKind::Adjustment {
+                    -MAX_AMOUNT
+                } else {
+                    0
+                };
+                (
+                    purchase.placed_at,
+                    purchase.currency,
+                    purchase.paid_minor,
+                    &purchase.lines,
+                    lowest,
+                )
             }
-            Self::UnlinkedRefund(refund) => {
-                (refund.refunded_at, refund.currency, refund.amount_minor, &refund.lines, 0)
-            }
+            Self::UnlinkedRefund(refund) => (
+                refund.refunded_at,
+                refund.currency,
+                refund.amount_minor,
+                &refund.lines,
+                0,
+            ),
         };
         if of != currency {
-            return Err(OrdersError::CurrencyMismatch { currency: of.to_string(), expected: currency.to_string() });
+            return Err(OrdersError::CurrencyMismatch {
+                currency: of.to_string(),
+                expected: currency.to_string(),
+            });
         }
         if at > latest {
             return Err(OrdersError::TimeInFuture);
         }
         let amounts = lines.iter().map(|line| line.amount_minor);
-        if let Some(amount) = amounts.clone().chain([total]).find(|amount| !(lowest..=MAX_AMOUNT).contains(amount)) {
+        if let Some(amount) = amounts
+            .clone()
+            .chain([total])
+            .find(|amount| !(lowest..=MAX_AMOUNT).contains(amount))
+        {
             return Err(OrdersError::AmountInvalid { amount });
         }
         // At most 500 lines or what a file holds, each within the limit: the sum stays within 64 bits.
         let sum: i64 = amounts.sum();
         if !lines.is_empty() && sum != total {
-            return Err(OrdersError::LinesDoNotAddUp { lines: sum, paid: total });
+            return Err(OrdersError::LinesDoNotAddUp {
+                lines: sum,
+                paid: total,
+            });
         }
         Ok(())
     }

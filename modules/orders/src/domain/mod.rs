@@ -6,7 +6,8 @@ mod refund;
 
 pub(crate) use allocate::allocate;
 pub use document::{
-    Document, LineDocument, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart, UnlinkedRefundDocument,
+    Document, LineDocument, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,
+    UnlinkedRefundDocument,
 };
 pub use refund::LineRefund;
 pub(crate) use refund::{RefundableLine, decide_lines};

@@ -28,7 +28,10 @@ impl RefundableLine {
 }
 
 /// Decides how much of each line goes back: positions in `lines` and amounts, all positive.
-pub(crate) fn decide_lines(lines: &[RefundableLine], part: &RefundedPart) -> Result<Vec<(usize, i64)>, OrdersError> {
+pub(crate) fn decide_lines(
+    lines: &[RefundableLine],
+    part: &RefundedPart,
+) -> Result<Vec<(usize, i64)>, OrdersError> {
     let left: i64 = lines.iter().map(RefundableLine::left).sum();
     let amounts = match part {
         RefundedPart::Rest => lines.iter().map(RefundableLine::left).collect(),
@@ -37,7 +40,10 @@ pub(crate) fn decide_lines(lines: &[RefundableLine], part: &RefundedPart) -> Res
                 return Err(OrdersError::AmountInvalid { amount: *minor });
             }
             if *minor > left {
-                return Err(OrdersError::RefundExceeds { left, requested: *minor });
+                return Err(OrdersError::RefundExceeds {
+                    left,
+                    requested: *minor,
+                });
             }
             let weights: Vec<i64> = lines.iter().map(RefundableLine::left).collect();
             allocate(*minor, &weights)
@@ -46,7 +52,9 @@ pub(crate) fn decide_lines(lines: &[RefundableLine], part: &RefundedPart) -> Res
             let mut amounts = vec![0; lines.len()];
             let mut named = vec![false; lines.len()];
             for refund in wanted {
-                let invalid = OrdersError::RefundLineInvalid { line_no: refund.line_no };
+                let invalid = OrdersError::RefundLineInvalid {
+                    line_no: refund.line_no,
+                };
                 let Some(at) = lines.iter().position(|line| line.line_no == refund.line_no) else {
                     return Err(invalid);
                 };
@@ -59,15 +67,27 @@ pub(crate) fn decide_lines(lines: &[RefundableLine], part: &RefundedPart) -> Res
                     return Err(OrdersError::AmountInvalid { amount: requested });
                 }
                 if requested > left {
-                    return Err(OrdersError::LineRefundExceeds { line_no: refund.line_no, left, requested });
+                    return Err(OrdersError::LineRefundExceeds {
+                        line_no: refund.line_no,
+                        left,
+                        requested,
+                    });
                 }
                 amounts[at] = requested;
             }
             amounts
         }
     };
-    let decided: Vec<(usize, i64)> = amounts.into_iter().enumerate().filter(|(_, amount)| *amount > 0).collect();
-    if decided.is_empty() { Err(OrdersError::NothingToRefund) } else { Ok(decided) }
+    let decided: Vec<(usize, i64)> = amounts
+        .into_iter()
+        .enumerate()
+        .filter(|(_, amount)| *amount > 0)
+        .collect();
+    if decided.is_empty() {
+        Err(OrdersError::NothingToRefund)
+    } else {
+        Ok(decided)
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +97,12 @@ mod tests {
     use super::*;
 
     fn lines() -> Vec<RefundableLine> {
-        let line = |line_no, paid_minor, refunded_minor| RefundableLine { line_no, paid_minor, points: 0, refunded_minor };
+        let line = |line_no, paid_minor, refunded_minor| RefundableLine {
+            line_no,
+            paid_minor,
+            points: 0,
+            refunded_minor,
+        };
         vec![line(1, 1_000, 0), line(2, 500, 500), line(3, 301, 100)]
     }
 
@@ -87,23 +112,47 @@ mod tests {
 
     #[test]
     fn an_amount_is_spread_over_what_is_left() {
-        let part = RefundedPart::Amount { minor: 600, currency: Currency::CNY };
+        let part = RefundedPart::Amount {
+            minor: 600,
+            currency: Currency::CNY,
+        };
         let decided = decide_lines(&lines(), &part).unwrap();
         assert_eq!(decided.iter().map(|(_, amount)| amount).sum::<i64>(), 600);
         assert_eq!(decided, [(0, 500), (2, 100)]);
-        assert_eq!(decide_lines(&lines(), &RefundedPart::Rest).unwrap(), [(0, 1_000), (2, 201)]);
+        assert_eq!(
+            decide_lines(&lines(), &RefundedPart::Rest).unwrap(),
+            [(0, 1_000), (2, 201)]
+        );
     }
 
     #[test]
     fn impossible_refunds_say_what_is_wrong() {
-        let amount = |minor| RefundedPart::Amount { minor, currency: Currency::CNY };
-        let line = |line_no, amount_minor| LineRefund { line_no, amount_minor: Some(amount_minor) };
+        let amount = |minor| RefundedPart::Amount {
+            minor,
+            currency: Currency::CNY,
+        };
+        let line = |line_no, amount_minor| LineRefund {
+            line_no,
+            amount_minor: Some(amount_minor),
+        };
         assert_eq!(code(amount(1_202)), "orders.refund_exceeds");
         assert_eq!(code(amount(-1)), "orders.amount_invalid");
         assert_eq!(code(amount(0)), "orders.nothing_to_refund");
-        assert_eq!(code(RefundedPart::Lines(vec![line(3, 202)])), "orders.line_refund_exceeds");
-        assert_eq!(code(RefundedPart::Lines(vec![line(4, 1)])), "orders.refund_line_invalid");
-        assert_eq!(code(RefundedPart::Lines(vec![line(1, 1), line(1, 1)])), "orders.refund_line_invalid");
-        assert_eq!(code(RefundedPart::Lines(vec![line(2, 0)])), "orders.nothing_to_refund");
+        assert_eq!(
+            code(RefundedPart::Lines(vec![line(3, 202)])),
+            "orders.line_refund_exceeds"
+        );
+        assert_eq!(
+            code(RefundedPart::Lines(vec![line(4, 1)])),
+            "orders.refund_line_invalid"
+        );
+        assert_eq!(
+            code(RefundedPart::Lines(vec![line(1, 1), line(1, 1)])),
+            "orders.refund_line_invalid"
+        );
+        assert_eq!(
+            code(RefundedPart::Lines(vec![line(2, 0)])),
+            "orders.nothing_to_refund"
+        );
     }
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument, PurchaseId, PurchaseKind,
-    PurchaseView, Receipt, RefundDocument, RefundId, RefundReceipt, RefundView, RefundedPart, UnlinkedRefundDocument,
+    Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument,
+    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundReceipt, RefundView,
+    RefundedPart, UnlinkedRefundDocument,
 };
 
 const MAX_LINES: usize = 500;
@@ -30,7 +31,9 @@ fn is_code(text: &str, _: &()) -> garde::Result {
 }
 
 fn is_order_no(text: &str, _: &()) -> garde::Result {
-    text.parse::<OrderNo>().map(drop).map_err(|_| field_error("1 to 64 visible ASCII characters", "应为1至64位可见字符"))
+    text.parse::<OrderNo>()
+        .map(drop)
+        .map_err(|_| field_error("1 to 64 visible ASCII characters", "应为1至64位可见字符"))
 }
 
 /// Whose purchase it is: exactly one of these.
@@ -66,11 +69,21 @@ pub(super) struct MemberRefBody {
 pub(super) struct PurchaseBody {
     /// The code of the reporting system.
     #[garde(custom(is_code))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "pos")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos"
+    )]
     source: String,
     /// The number of the order there. The same number is recorded once.
     #[garde(custom(is_order_no))]
-    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "A-1001")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]{1,64}$",
+        example = "A-1001"
+    )]
     external_order_no: String,
     /// Whose purchase it is. Absent for an anonymous sale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,17 +92,33 @@ pub(super) struct PurchaseBody {
     /// Where it was made.
     #[serde(default = "default_channel")]
     #[garde(custom(is_code))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "pos", default = "pos")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos",
+        default = "pos"
+    )]
     channel: String,
     /// In which store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(is_code)))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "SH-001")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "SH-001"
+    )]
     store_code: Option<String>,
     /// How it was paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(is_code)))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "wechat_pay")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "wechat_pay"
+    )]
     payment_method: Option<String>,
     /// When it was paid. Absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,15 +184,30 @@ pub(super) struct PurchasesBody {
 pub(super) struct RefundBody {
     /// The code of the reporting system.
     #[garde(custom(is_code))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "pos")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos"
+    )]
     source: String,
     /// The number of the purchase.
     #[garde(custom(is_order_no))]
-    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "A-1001")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]{1,64}$",
+        example = "A-1001"
+    )]
     external_order_no: String,
     /// The number of the refund. The same number is recorded once.
     #[garde(custom(is_order_no))]
-    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "R-1001-1")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]{1,64}$",
+        example = "R-1001-1"
+    )]
     external_refund_no: String,
     /// When the money went back. Absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,11 +246,21 @@ pub(super) struct RefundLineBody {
 pub(super) struct UnlinkedRefundBody {
     /// The code of the reporting system.
     #[garde(custom(is_code))]
-    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "pos")]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos"
+    )]
     source: String,
     /// The number of the refund.
     #[garde(custom(is_order_no))]
-    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "R-2001")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]{1,64}$",
+        example = "R-2001"
+    )]
     external_refund_no: String,
     /// Whose refund it is. Absent when nobody is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -380,11 +434,17 @@ pub(super) struct RefundViewBody {
 }
 
 fn member_ref(body: Option<MemberRefBody>, source: &str) -> Result<MemberRef, InputProblem> {
-    let Some(body) = body else { return Ok(MemberRef::Anonymous) };
+    let Some(body) = body else {
+        return Ok(MemberRef::Anonymous);
+    };
     match (body.member_id, body.card_number, body.phone, body.customer_no) {
         (Some(member_id), None, None, None) => Ok(MemberRef::Id(member_id)),
-        (None, Some(card), None, None) => Ok(MemberRef::Named(Identity::Card(card.parse().map_err(OrdersError::from)?))),
-        (None, None, Some(phone), None) => Ok(MemberRef::Named(Identity::Phone(phone.parse().map_err(OrdersError::from)?))),
+        (None, Some(card), None, None) => Ok(MemberRef::Named(Identity::Card(
+            card.parse().map_err(OrdersError::from)?,
+        ))),
+        (None, None, Some(phone), None) => Ok(MemberRef::Named(Identity::Phone(
+            phone.parse().map_err(OrdersError::from)?,
+        ))),
         (None, None, None, Some(number)) => Ok(MemberRef::Named(Identity::External(
             ExternalIdentity::try_new(source, &number).map_err(OrdersError::from)?,
         ))),
@@ -488,7 +548,10 @@ impl RefundBody {
             (None, Some(lines)) => RefundedPart::Lines(
                 lines
                     .into_iter()
-                    .map(|line| LineRefund { line_no: line.line_no, amount_minor: line.amount_minor })
+                    .map(|line| LineRefund {
+                        line_no: line.line_no,
+                        amount_minor: line.amount_minor,
+                    })
                     .collect(),
             ),
             (Some(_), Some(_)) => {
@@ -512,7 +575,12 @@ impl RefundBody {
 }
 
 impl UnlinkedRefundBody {
-    pub(super) fn into_intake(self, key: IdempotencyKey, actor: &str, now: Timestamp) -> Result<Intake, InputProblem> {
+    pub(super) fn into_intake(
+        self,
+        key: IdempotencyKey,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Intake, InputProblem> {
         let input = InputHash::of(&self);
         let Money { minor, currency } = Money::try_from(self.amount)?;
         Ok(Intake {

@@ -21,5 +21,7 @@ pub fn router(orders: Orders) -> OpenApiRouter {
 
 /// The routes whose bodies hold many documents and may be larger.
 pub fn bulk_router(orders: Orders) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(open::record_purchases_in_bulk)).with_state(orders)
+    OpenApiRouter::new()
+        .routes(routes!(open::record_purchases_in_bulk))
+        .with_state(orders)
 }

@@ -23,11 +23,21 @@ use crate::{Orders, PurchaseView, Receipt};
 pub(super) struct PurchaseQuery {
     /// The code of the reporting system.
     #[garde(length(min = 1, max = 32))]
-    #[param(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]{1,32}$", example = "pos")]
+    #[param(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "pos"
+    )]
     source: String,
     /// The number of the order there.
     #[garde(length(min = 1, max = 64))]
-    #[param(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", example = "A-1001")]
+    #[param(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]{1,64}$",
+        example = "A-1001"
+    )]
     external_order_no: String,
 }
 
@@ -79,13 +89,19 @@ pub(super) async fn record_purchases_in_bulk(
         results.push(match result {
             Ok(receipt) => {
                 let progress = orders.progress_after(&receipt).await?;
-                ReceiptItemBody { receipt: Some(ReceiptBody::new(receipt, progress)), problem: None }
+                ReceiptItemBody {
+                    receipt: Some(ReceiptBody::new(receipt, progress)),
+                    problem: None,
+                }
             }
             Err(error) => refused(error.into()),
         });
     }
     let mut results = results.into_iter();
-    let items = items.into_iter().filter_map(|item| item.or_else(|| results.next())).collect();
+    let items = items
+        .into_iter()
+        .filter_map(|item| item.or_else(|| results.next()))
+        .collect();
     Ok(Json(ReceiptsBody { items }))
 }
 
@@ -100,7 +116,9 @@ pub(super) async fn look_up_purchase(
     Query(query): Query<PurchaseQuery>,
 ) -> ApiResult<Json<PurchaseViewBody>> {
     let (source, number) = (query.source.parse()?, query.external_order_no.parse()?);
-    Ok(Json(orders.purchase_by_number(&actor, &source, &number).await?.into()))
+    Ok(Json(
+        orders.purchase_by_number(&actor, &source, &number).await?.into(),
+    ))
 }
 
 /// Records a refund of a purchase and takes back its share of points and growth.
@@ -157,8 +175,12 @@ pub(super) async fn list_member_purchases(
     PathId(member_id): PathId<MemberId>,
     Query(query): Query<PageQuery>,
 ) -> ApiResult<Json<Page<PurchaseViewBody>>> {
-    let before = query.cursor.map(|Cursor(placed_at, purchase_id)| (placed_at, purchase_id));
-    let views = orders.purchases_of(&actor, member_id, before, i64::from(query.limit) + 1).await?;
+    let before = query
+        .cursor
+        .map(|Cursor(placed_at, purchase_id)| (placed_at, purchase_id));
+    let views = orders
+        .purchases_of(&actor, member_id, before, i64::from(query.limit) + 1)
+        .await?;
     let page = Page::cut(views, query.limit, |last: &PurchaseView| {
         Cursor(last.placed_at.as_millis(), last.purchase_id.as_i64())
     });
@@ -177,18 +199,31 @@ pub(super) async fn list_member_refunds(
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<Page<RefundViewBody>>> {
     let refunds = orders.refunds_of(&actor, member_id).await?;
-    Ok(Json(Page { items: refunds.into_iter().map(RefundViewBody::from).collect(), next_cursor: None }))
+    Ok(Json(Page {
+        items: refunds.into_iter().map(RefundViewBody::from).collect(),
+        next_cursor: None,
+    }))
 }
 
 async fn answer(orders: &Orders, receipt: Receipt) -> ApiResult<(StatusCode, Json<ReceiptBody>)> {
     let progress = orders.progress_after(&receipt).await?;
-    Ok((status(receipt.replayed), Json(ReceiptBody::new(receipt, progress))))
+    Ok((
+        status(receipt.replayed),
+        Json(ReceiptBody::new(receipt, progress)),
+    ))
 }
 
 fn status(replayed: bool) -> StatusCode {
-    if replayed { StatusCode::OK } else { StatusCode::CREATED }
+    if replayed {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    }
 }
 
 fn refused(error: ApiError) -> ReceiptItemBody {
-    ReceiptItemBody { receipt: None, problem: Some(error.to_body()) }
+    ReceiptItemBody {
+        receipt: None,
+        problem: Some(error.to_body()),
+    }
 }

@@ -19,14 +19,45 @@ pub(super) enum Act {
         event: Option<String>,
         ends: Option<Timestamp>,
     },
-    Spend { asset: Asset, amount: i64, counter: CounterAccount },
-    ClawBack { asset: Asset, amount: i64, counter: CounterAccount, policy: NegativePolicy },
-    Hold { asset: Asset, amount: i64, ends: Timestamp },
-    PostHold { hold: Option<usize>, amount: i64, counter: CounterAccount },
-    VoidHold { hold: Option<usize> },
-    Release { event: String },
-    ReverseEarn { posting: Option<usize>, asset: Asset, amount: i64, policy: NegativePolicy },
-    ReverseSpend { posting: Option<usize>, asset: Asset, amount: i64, extend_to: Option<Timestamp> },
+    Spend {
+        asset: Asset,
+        amount: i64,
+        counter: CounterAccount,
+    },
+    ClawBack {
+        asset: Asset,
+        amount: i64,
+        counter: CounterAccount,
+        policy: NegativePolicy,
+    },
+    Hold {
+        asset: Asset,
+        amount: i64,
+        ends: Timestamp,
+    },
+    PostHold {
+        hold: Option<usize>,
+        amount: i64,
+        counter: CounterAccount,
+    },
+    VoidHold {
+        hold: Option<usize>,
+    },
+    Release {
+        event: String,
+    },
+    ReverseEarn {
+        posting: Option<usize>,
+        asset: Asset,
+        amount: i64,
+        policy: NegativePolicy,
+    },
+    ReverseSpend {
+        posting: Option<usize>,
+        asset: Asset,
+        amount: i64,
+        extend_to: Option<Timestamp>,
+    },
 }
 
 /// What a balance consists of: available, pending, held.
@@ -114,7 +145,9 @@ impl Member {
                 attempt.posting().lines.push(line);
             }
         }
-        attempt.answers.insert(key.to_owned(), (input, attempt.postings.len() - 1));
+        attempt
+            .answers
+            .insert(key.to_owned(), (input, attempt.postings.len() - 1));
         *self = attempt;
         Ok((false, self.posting().lines.clone()))
     }
@@ -136,7 +169,11 @@ impl Member {
     /// What a hold still covers.
     pub(super) fn held_by(&self, hold: usize) -> i64 {
         let hold = &self.holds[hold];
-        if hold.open { hold.parts.iter().map(|(_, part)| part).sum() } else { 0 }
+        if hold.open {
+            hold.parts.iter().map(|(_, part)| part).sum()
+        } else {
+            0
+        }
     }
 
     pub(super) fn left_to_unearn(&self, posting: usize, asset: Asset) -> i64 {
@@ -150,11 +187,19 @@ impl Member {
     }
 
     fn total(&self, parts: &[(usize, i64, CounterAccount)], asset: Asset) -> i64 {
-        parts.iter().filter(|(lot, ..)| self.lots[*lot].asset == asset).map(|(_, part, _)| part).sum()
+        parts
+            .iter()
+            .filter(|(lot, ..)| self.lots[*lot].asset == asset)
+            .map(|(_, part, _)| part)
+            .sum()
     }
 
     pub(super) fn held_in(&self, lot: usize) -> i64 {
-        let parts = self.holds.iter().filter(|hold| hold.open).flat_map(|hold| &hold.parts);
+        let parts = self
+            .holds
+            .iter()
+            .filter(|hold| hold.open)
+            .flat_map(|hold| &hold.parts);
         parts.filter(|(of, _)| *of == lot).map(|(_, part)| part).sum()
     }
 
@@ -173,13 +218,20 @@ impl Member {
     }
 
     fn free_in(&self, lot: usize) -> i64 {
-        if self.lots[lot].pending { 0 } else { self.lots[lot].left - self.held_in(lot) }
+        if self.lots[lot].pending {
+            0
+        } else {
+            self.lots[lot].left - self.held_in(lot)
+        }
     }
 
     fn parts(&self, asset: Asset) -> Parts {
         let mine = || (0..self.lots.len()).filter(|lot| self.lots[*lot].asset == asset);
         let free: i64 = mine().map(|lot| self.free_in(lot)).sum();
-        let pending: i64 = mine().filter(|lot| self.lots[*lot].pending).map(|lot| self.lots[lot].left).sum();
+        let pending: i64 = mine()
+            .filter(|lot| self.lots[*lot].pending)
+            .map(|lot| self.lots[lot].left)
+            .sum();
         let held: i64 = mine().map(|lot| self.held_in(lot)).sum();
         [free - self.debts.get(&asset).copied().unwrap_or(0), pending, held]
     }
@@ -207,7 +259,15 @@ impl Member {
             }
             _ => {}
         }
-        Line { asset, kind, counter, change, shortfall, reversed, after }
+        Line {
+            asset,
+            kind,
+            counter,
+            change,
+            shortfall,
+            reversed,
+            after,
+        }
     }
 
     fn write(
@@ -223,8 +283,9 @@ impl Member {
 
     /// Lots with something free, in the order of spending.
     fn spendable(&self, asset: Asset) -> Vec<usize> {
-        let mut lots: Vec<usize> =
-            (0..self.lots.len()).filter(|lot| self.lots[*lot].asset == asset && self.free_in(*lot) > 0).collect();
+        let mut lots: Vec<usize> = (0..self.lots.len())
+            .filter(|lot| self.lots[*lot].asset == asset && self.free_in(*lot) > 0)
+            .collect();
         lots.sort_by_key(|lot| (self.lots[*lot].ends.is_none(), self.lots[*lot].ends, *lot));
         lots
     }
@@ -255,16 +316,36 @@ impl Member {
 
     fn act(&mut self, now: Timestamp, act: &Act) -> Result<(), Refusal> {
         match act.clone() {
-            Act::Earn { asset, amount, counter, opens, event, ends } => {
+            Act::Earn {
+                asset,
+                amount,
+                counter,
+                opens,
+                event,
+                ends,
+            } => {
                 amount_fits(amount)?;
                 if self.balance(asset).1 + amount > MAX_AMOUNT {
                     return Err("ledger.amount_invalid");
                 }
-                let opens = if event.is_none() { opens.filter(|at| *at > now) } else { opens };
+                let opens = if event.is_none() {
+                    opens.filter(|at| *at > now)
+                } else {
+                    opens
+                };
                 let pending = opens.is_some() || event.is_some();
                 let lot = self.lots.len();
                 self.write(EntryKind::Earn, asset, counter, |member| {
-                    member.lots.push(Lot { asset, size: amount, left: amount, lost: 0, pending, opens, event, ends });
+                    member.lots.push(Lot {
+                        asset,
+                        size: amount,
+                        left: amount,
+                        lost: 0,
+                        pending,
+                        opens,
+                        event,
+                        ends,
+                    });
                     if !pending {
                         member.pay_debt(lot, amount);
                     }
@@ -272,18 +353,31 @@ impl Member {
                 });
                 self.posting().made.push((lot, amount, counter));
             }
-            Act::Spend { asset, amount, counter } => {
+            Act::Spend {
+                asset,
+                amount,
+                counter,
+            } => {
                 self.covered(asset, amount)?;
                 let mut took = Vec::new();
                 self.write(EntryKind::Spend, asset, counter, |member| {
                     took = member.take(asset, amount);
                     (0, 0)
                 });
-                self.posting().took.extend(took.into_iter().map(|(lot, part)| (lot, part, counter)));
+                self.posting()
+                    .took
+                    .extend(took.into_iter().map(|(lot, part)| (lot, part, counter)));
             }
-            Act::ClawBack { asset, amount, counter, policy } => {
+            Act::ClawBack {
+                asset,
+                amount,
+                counter,
+                policy,
+            } => {
                 amount_fits(amount)?;
-                self.write(EntryKind::ClawBack, asset, counter, |member| (member.claw(asset, amount, policy), 0));
+                self.write(EntryKind::ClawBack, asset, counter, |member| {
+                    (member.claw(asset, amount, policy), 0)
+                });
             }
             Act::Hold { asset, amount, ends } => {
                 self.covered(asset, amount)?;
@@ -292,11 +386,20 @@ impl Member {
                     for (lot, part) in &parts {
                         member.lots[*lot].left += part;
                     }
-                    member.holds.push(Hold { asset, parts, ends, open: true });
+                    member.holds.push(Hold {
+                        asset,
+                        parts,
+                        ends,
+                        open: true,
+                    });
                     (0, 0)
                 });
             }
-            Act::PostHold { hold, amount, counter } => {
+            Act::PostHold {
+                hold,
+                amount,
+                counter,
+            } => {
                 amount_fits(amount)?;
                 let hold = self.open_hold(hold)?;
                 let asset = self.holds[hold].asset;
@@ -321,7 +424,9 @@ impl Member {
                 });
                 self.posting().took.extend(took);
                 if amount < held {
-                    self.write(EntryKind::VoidHold, asset, CounterAccount::Internal, |member| member.give_back(hold));
+                    self.write(EntryKind::VoidHold, asset, CounterAccount::Internal, |member| {
+                        member.give_back(hold)
+                    });
                 } else {
                     self.holds[hold].open = false;
                 }
@@ -329,7 +434,9 @@ impl Member {
             Act::VoidHold { hold } => {
                 let hold = self.open_hold(hold)?;
                 let asset = self.holds[hold].asset;
-                self.write(EntryKind::VoidHold, asset, CounterAccount::Internal, |member| member.give_back(hold));
+                self.write(EntryKind::VoidHold, asset, CounterAccount::Internal, |member| {
+                    member.give_back(hold)
+                });
             }
             Act::Release { event } => {
                 for lot in 0..self.lots.len() {
@@ -340,24 +447,37 @@ impl Member {
                     self.lots[lot].event = None;
                     if self.lots[lot].opens.is_none_or(|at| at <= now) {
                         let asset = self.lots[lot].asset;
-                        self.write(EntryKind::Release, asset, CounterAccount::Internal, |member| member.open(lot));
+                        self.write(EntryKind::Release, asset, CounterAccount::Internal, |member| {
+                            member.open(lot)
+                        });
                     }
                 }
             }
-            Act::ReverseEarn { posting, asset, amount, policy } => {
+            Act::ReverseEarn {
+                posting,
+                asset,
+                amount,
+                policy,
+            } => {
                 amount_fits(amount)?;
                 let posting = posting.ok_or("ledger.posting_not_found")?;
                 let source = self.postings[posting].clone();
-                let made: Vec<(usize, i64, CounterAccount)> =
-                    source.made.into_iter().filter(|(lot, ..)| self.lots[*lot].asset == asset).collect();
+                let made: Vec<(usize, i64, CounterAccount)> = source
+                    .made
+                    .into_iter()
+                    .filter(|(lot, ..)| self.lots[*lot].asset == asset)
+                    .collect();
                 let total: i64 = made.iter().map(|(_, part, _)| part).sum();
                 let before = source.unearned.get(&asset).copied().unwrap_or(0);
                 reversible(amount, total, before)?;
                 self.write(EntryKind::ReverseEarn, asset, made[0].2, |member| {
                     let mut missing = amount;
                     for (lot, ..) in &made {
-                        let there =
-                            if member.lots[*lot].pending { member.lots[*lot].left } else { member.free_in(*lot) };
+                        let there = if member.lots[*lot].pending {
+                            member.lots[*lot].left
+                        } else {
+                            member.free_in(*lot)
+                        };
                         let part = missing.min(there);
                         member.lots[*lot].left -= part;
                         missing -= part;
@@ -371,12 +491,20 @@ impl Member {
                 });
                 *self.postings[posting].unearned.entry(asset).or_default() += amount;
             }
-            Act::ReverseSpend { posting, asset, amount, extend_to } => {
+            Act::ReverseSpend {
+                posting,
+                asset,
+                amount,
+                extend_to,
+            } => {
                 amount_fits(amount)?;
                 let posting = posting.ok_or("ledger.posting_not_found")?;
                 let source = self.postings[posting].clone();
-                let took: Vec<(usize, i64, CounterAccount)> =
-                    source.took.into_iter().filter(|(lot, ..)| self.lots[*lot].asset == asset).collect();
+                let took: Vec<(usize, i64, CounterAccount)> = source
+                    .took
+                    .into_iter()
+                    .filter(|(lot, ..)| self.lots[*lot].asset == asset)
+                    .collect();
                 let total: i64 = took.iter().map(|(_, part, _)| part).sum();
                 let before = source.unspent.get(&asset).copied().unwrap_or(0);
                 reversible(amount, total, before)?;
@@ -416,11 +544,17 @@ impl Member {
 
     /// Takes back what is there, then goes into debt as far as allowed; says what is forgiven.
     fn claw(&mut self, asset: Asset, amount: i64, policy: NegativePolicy) -> i64 {
-        let free: i64 = self.spendable(asset).into_iter().map(|lot| self.free_in(lot)).sum();
+        let free: i64 = self
+            .spendable(asset)
+            .into_iter()
+            .map(|lot| self.free_in(lot))
+            .sum();
         let there = amount.min(free);
         self.take(asset, there);
         let rest = amount - there;
-        let NegativePolicy::GoNegative { limit } = policy else { return rest };
+        let NegativePolicy::GoNegative { limit } = policy else {
+            return rest;
+        };
         let debt = self.debts.entry(asset).or_default();
         let more = rest.min((limit.clamp(0, MAX_AMOUNT) - *debt).max(0));
         *debt += more;
@@ -443,17 +577,30 @@ impl Member {
 
     fn open_hold(&self, hold: Option<usize>) -> Result<usize, Refusal> {
         let hold = hold.ok_or("ledger.hold_not_found")?;
-        if self.holds[hold].open { Ok(hold) } else { Err("ledger.hold_closed") }
+        if self.holds[hold].open {
+            Ok(hold)
+        } else {
+            Err("ledger.hold_closed")
+        }
     }
 
     fn covered(&self, asset: Asset, amount: i64) -> Result<(), Refusal> {
         amount_fits(amount)?;
-        if self.parts(asset)[0] < amount { Err("ledger.insufficient") } else { Ok(()) }
+        if self.parts(asset)[0] < amount {
+            Err("ledger.insufficient")
+        } else {
+            Ok(())
+        }
     }
 
     /// The next thing that time does: lapses before openings before expiries of the same moment.
     fn due(&self) -> Option<(Timestamp, u8, usize)> {
-        let lapses = self.holds.iter().enumerate().filter(|(_, hold)| hold.open).map(|(at, hold)| (hold.ends, 0, at));
+        let lapses = self
+            .holds
+            .iter()
+            .enumerate()
+            .filter(|(_, hold)| hold.open)
+            .map(|(at, hold)| (hold.ends, 0, at));
         let opens = self.lots.iter().enumerate().filter_map(|(at, lot)| {
             let waits = lot.pending && lot.event.is_none() && lot.left > 0;
             lot.opens.filter(|_| waits).map(|moment| (moment, 1, at))
@@ -471,11 +618,15 @@ impl Member {
             lines.push(match what {
                 0 => {
                     let asset = self.holds[which].asset;
-                    self.line(EntryKind::Lapse, asset, CounterAccount::Internal, |member| member.give_back(which))
+                    self.line(EntryKind::Lapse, asset, CounterAccount::Internal, |member| {
+                        member.give_back(which)
+                    })
                 }
                 1 => {
                     let asset = self.lots[which].asset;
-                    self.line(EntryKind::Release, asset, CounterAccount::Internal, |member| member.open(which))
+                    self.line(EntryKind::Release, asset, CounterAccount::Internal, |member| {
+                        member.open(which)
+                    })
                 }
                 _ => {
                     let asset = self.lots[which].asset;
@@ -494,12 +645,20 @@ impl Member {
 }
 
 fn amount_fits(amount: i64) -> Result<(), Refusal> {
-    if amount < 1 || amount > MAX_AMOUNT { Err("ledger.amount_invalid") } else { Ok(()) }
+    if amount < 1 || amount > MAX_AMOUNT {
+        Err("ledger.amount_invalid")
+    } else {
+        Ok(())
+    }
 }
 
 fn reversible(amount: i64, total: i64, before: i64) -> Result<(), Refusal> {
     if total == 0 {
         return Err("ledger.posting_not_found");
     }
-    if amount > total - before { Err("ledger.reversal_exceeds") } else { Ok(()) }
+    if amount > total - before {
+        Err("ledger.reversal_exceeds")
+    } else {
+        Ok(())
+    }
 }

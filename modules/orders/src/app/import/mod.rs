@@ -181,7 +181,10 @@ impl Orders {
         let file_hash = hash_file(options.path.clone()).await?;
         let source = options.source.as_str();
         let mut state = self.open_import(source, &file_hash, options.format).await?;
-        let mut summary = ImportSummary { rows_read: state.rows_done, ..ImportSummary::default() };
+        let mut summary = ImportSummary {
+            rows_read: state.rows_done,
+            ..ImportSummary::default()
+        };
         if state.finished {
             summary.finished_before = true;
             return Ok(summary);
@@ -195,7 +198,9 @@ impl Orders {
             tokio::task::spawn_blocking(move || read(&options, done, bytes_read, &sender))
         };
         while let Some(batch) = batches.recv().await {
-            state = self.import_batch(actor, options, &file_hash, state, &batch, &mut summary).await?;
+            state = self
+                .import_batch(actor, options, &file_hash, state, &batch, &mut summary)
+                .await?;
             progress(ImportProgress {
                 bytes_read: bytes_read.load(Ordering::Relaxed),
                 bytes_total,
@@ -204,19 +209,30 @@ impl Orders {
             });
         }
         let rows = reader.await.map_err(|_| OrdersError::Stopping)??;
-        let finished = ImportState { rows_done: rows, finished: true, ..state };
+        let finished = ImportState {
+            rows_done: rows,
+            finished: true,
+            ..state
+        };
         self.save_import(source, &file_hash, state, finished).await?;
         summary.rows_read = rows;
         Ok(summary)
     }
 
-    async fn open_import(&self, source: &str, file_hash: &str, format: ImportFormat) -> Result<ImportState, OrdersError> {
+    async fn open_import(
+        &self,
+        source: &str,
+        file_hash: &str,
+        format: ImportFormat,
+    ) -> Result<ImportState, OrdersError> {
         let now = self.db.clock().now();
         self.db
             .run_tx("orders.import_open", |tx| {
                 Box::pin(async move {
                     store::import_start(tx, source, file_hash, format.name(), now).await?;
-                    Ok(store::import_load(tx, source, file_hash).await?.unwrap_or_default())
+                    Ok(store::import_load(tx, source, file_hash)
+                        .await?
+                        .unwrap_or_default())
                 })
             })
             .await
@@ -259,14 +275,21 @@ impl Orders {
             .run_tx("orders.import", |tx| {
                 Box::pin(async move {
                     let taken = self.take_items_in_tx(tx, actor, options, batch).await?;
-                    let rows_done = batch.iter().map(|item| item.rows_through).max().unwrap_or(0).max(before.rows_done);
+                    let rows_done = batch
+                        .iter()
+                        .map(|item| item.rows_through)
+                        .max()
+                        .unwrap_or(0)
+                        .max(before.rows_done);
                     let after = ImportState {
                         rows_done,
                         documents_done: before.documents_done + taken.imported,
                         rows_refused: before.rows_refused + taken.rows_refused,
                         finished: false,
                     };
-                    if !store::import_save(tx, options.source.as_str(), file_hash, &before, &after, now).await? {
+                    if !store::import_save(tx, options.source.as_str(), file_hash, &before, &after, now)
+                        .await?
+                    {
                         return Err(running_twice());
                     }
                     Ok((taken, after))
@@ -293,7 +316,9 @@ impl Orders {
         let mut intakes = Vec::with_capacity(batch.len());
         let mut items = Vec::with_capacity(batch.len());
         for item in batch {
-            let Record::Document(owner, document) = &item.record else { continue };
+            let Record::Document(owner, document) = &item.record else {
+                continue;
+            };
             let member = match owner {
                 Owner::Nobody => MemberRef::Anonymous,
                 known => match owners.get(known) {
@@ -315,7 +340,13 @@ impl Orders {
             });
             items.push(item);
         }
-        for (result, item) in self.taker().take_in_tx(tx, &intakes).await?.into_iter().zip(items) {
+        for (result, item) in self
+            .taker()
+            .take_in_tx(tx, &intakes)
+            .await?
+            .into_iter()
+            .zip(items)
+        {
             match result {
                 Ok(receipt) if receipt.replayed => taken.known += 1,
                 Ok(_) => taken.imported += 1,
@@ -329,7 +360,8 @@ impl Orders {
                 Record::LinkedRefund(refund) => {
                     let input = InputHash::of(&(refund.purchase_no.as_str(), own::part_text(&refund.part)));
                     let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
-                    let key = IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
+                    let key =
+                        IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
                     match self.refund_in_tx(tx, actor, refund, &key, input).await {
                         Ok(done) if done.receipt.replayed => taken.known += 1,
                         Ok(_) => taken.imported += 1,
@@ -355,7 +387,9 @@ impl Orders {
         let mut commands = Vec::new();
         let mut refused: HashMap<&Owner, OrdersError> = HashMap::new();
         for item in batch {
-            let Record::Document(owner, _) = &item.record else { continue };
+            let Record::Document(owner, _) = &item.record else {
+                continue;
+            };
             if *owner == Owner::Nobody || wanted.contains(&owner) || refused.contains_key(owner) {
                 continue;
             }
@@ -415,7 +449,12 @@ struct Taken {
 impl Taken {
     fn refuse(&mut self, item: &Item, refusal: &dyn Refusal) {
         let problem = refusal.problem();
-        let row = RefusedRow { line: item.line, code: problem.code.to_owned(), en: problem.en, zh: problem.zh };
+        let row = RefusedRow {
+            line: item.line,
+            code: problem.code.to_owned(),
+            en: problem.en,
+            zh: problem.zh,
+        };
         self.note(item.rows, row);
     }
 
@@ -433,11 +472,16 @@ fn running_twice() -> OrdersError {
 }
 
 fn unreadable(error: &std::io::Error) -> OrdersError {
-    OrdersError::FileInvalid { en: format!("it cannot be read ({error})."), zh: format!("无法读取（{error}）。") }
+    OrdersError::FileInvalid {
+        en: format!("it cannot be read ({error})."),
+        zh: format!("无法读取（{error}）。"),
+    }
 }
 
 fn file_size(path: &Path) -> Result<u64, OrdersError> {
-    std::fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| unreadable(&error))
+    std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .map_err(|error| unreadable(&error))
 }
 
 /// The hash of the file as it lies there, by which a second run knows it again.
@@ -477,8 +521,15 @@ fn read(
 ) -> Result<i64, OrdersError> {
     let file = File::open(&options.path).map_err(|error| unreadable(&error))?;
     let file = Counted(BufReader::new(file), bytes_read);
-    let gzipped = options.path.extension().is_some_and(|extension| extension == "gz");
-    let input: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let gzipped = options
+        .path
+        .extension()
+        .is_some_and(|extension| extension == "gz");
+    let input: Box<dyn Read> = if gzipped {
+        Box::new(MultiGzDecoder::new(file))
+    } else {
+        Box::new(file)
+    };
     let mut batch = Vec::with_capacity(BATCH_DOCUMENTS);
     let mut emit = |item: Item, last_of_group: bool| {
         if item.group_end <= done {
@@ -493,7 +544,9 @@ fn read(
         true
     };
     let rows = match options.format {
-        ImportFormat::OnlineRetail => online_retail::read(input, &options.source, options.currency, &mut emit)?,
+        ImportFormat::OnlineRetail => {
+            online_retail::read(input, &options.source, options.currency, &mut emit)?
+        }
         ImportFormat::Csv => own::read_csv(input, &options.source, options.currency, &mut emit)?,
         ImportFormat::Jsonl => own::read_jsonl(input, &options.source, options.currency, &mut emit)?,
     };
@@ -508,11 +561,20 @@ type Emit<'a> = &'a mut dyn FnMut(Item, bool) -> bool;
 
 /// A refusal of a row, before it became a document.
 fn refused(line: u64, en: impl Into<String>, zh: impl Into<String>) -> Record {
-    Record::Refused(RefusedRow { line, code: "orders.row_invalid".into(), en: en.into(), zh: zh.into() })
+    Record::Refused(RefusedRow {
+        line,
+        code: "orders.row_invalid".into(),
+        en: en.into(),
+        zh: zh.into(),
+    })
 }
 
 /// A text of a file fit for storing: no control characters, not longer than its column.
 fn clean(text: &str, most: usize) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(most)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
-

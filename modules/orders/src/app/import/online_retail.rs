@@ -14,10 +14,20 @@ use huika_members::Code;
 use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
 
 use super::{Emit, Item, Owner, Record, clean, refused};
-use crate::{Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, UnlinkedRefundDocument};
+use crate::{
+    Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, UnlinkedRefundDocument,
+};
 
-const COLUMNS: [&str; 8] =
-    ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
+const COLUMNS: [&str; 8] = [
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+];
 /// Rows of one day that are kept in memory; the busiest day of the real file has about 5,000.
 const MAX_ROWS_OF_A_DAY: usize = 1_000_000;
 
@@ -37,10 +47,19 @@ struct Invoice {
 }
 
 /// Reads the file to its end and returns the number of rows.
-pub(super) fn read(input: Box<dyn Read>, source: &Code, currency: Currency, emit: Emit<'_>) -> Result<i64, OrdersError> {
-    let invalid = |en: String, zh: &str| OrdersError::FileInvalid { en, zh: zh.to_owned() };
+pub(super) fn read(
+    input: Box<dyn Read>,
+    source: &Code,
+    currency: Currency,
+    emit: Emit<'_>,
+) -> Result<i64, OrdersError> {
+    let invalid = |en: String, zh: &str| OrdersError::FileInvalid {
+        en,
+        zh: zh.to_owned(),
+    };
     // The shop sold from the United Kingdom: its clock is the one of the file.
-    let calendar = Calendar::try_new("Europe/London").map_err(|error| invalid(error.to_string(), "缺少时区数据。"))?;
+    let calendar =
+        Calendar::try_new("Europe/London").map_err(|error| invalid(error.to_string(), "缺少时区数据。"))?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
     let header = reader
         .byte_headers()
@@ -60,7 +79,10 @@ pub(super) fn read(input: Box<dyn Read>, source: &Code, currency: Currency, emit
         let more = match reader.read_byte_record(&mut record) {
             Ok(more) => more,
             Err(error) if error.is_io_error() => {
-                return Err(invalid(format!("it breaks off after row {rows} ({error})."), "文件损坏或不完整。"));
+                return Err(invalid(
+                    format!("it breaks off after row {rows} ({error})."),
+                    "文件损坏或不完整。",
+                ));
             }
             Err(_) => true,
         };
@@ -71,7 +93,11 @@ pub(super) fn read(input: Box<dyn Read>, source: &Code, currency: Currency, emit
         let line = record.position().map_or(0, csv::Position::line);
         let text = StringRecord::from_byte_record_lossy(record.clone());
         let parsed = parse(&text, line, &calendar);
-        let today = text.get(4).and_then(|moment| moment.get(..10)).unwrap_or(&date).to_owned();
+        let today = text
+            .get(4)
+            .and_then(|moment| moment.get(..10))
+            .unwrap_or(&date)
+            .to_owned();
         if today != date || rows_of_day >= MAX_ROWS_OF_A_DAY {
             if !flush(&mut day, rows, source, currency, emit) {
                 return Err(OrdersError::Stopping);
@@ -87,10 +113,18 @@ pub(super) fn read(input: Box<dyn Read>, source: &Code, currency: Currency, emit
 
 /// Adds a row to its invoice of the day. A bad row makes the whole invoice bad.
 fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, parsed: Result<Row, Record>) {
-    let at = day.iter().rposition(|invoice| invoice.number == number).unwrap_or_else(|| {
-        day.push(Invoice { line, rows: 0, result: Ok(Vec::new()), number: number.to_owned() });
-        day.len() - 1
-    });
+    let at = day
+        .iter()
+        .rposition(|invoice| invoice.number == number)
+        .unwrap_or_else(|| {
+            day.push(Invoice {
+                line,
+                rows: 0,
+                result: Ok(Vec::new()),
+                number: number.to_owned(),
+            });
+            day.len() - 1
+        });
     let invoice = &mut day[at];
     invoice.rows += 1;
     match (&mut invoice.result, parsed) {
@@ -109,7 +143,16 @@ fn flush(day: &mut Vec<Invoice>, rows: i64, source: &Code, currency: Currency, e
             Err(problem) => problem,
         };
         let rows_through = if at == last { rows } else { before };
-        if !emit(Item { line: invoice.line, rows: invoice.rows, rows_through, group_end: rows, record }, at == last) {
+        if !emit(
+            Item {
+                line: invoice.line,
+                rows: invoice.rows,
+                rows_through,
+                group_end: rows,
+                record,
+            },
+            at == last,
+        ) {
             return false;
         }
     }
@@ -120,13 +163,21 @@ fn parse(text: &StringRecord, line: u64, calendar: &Calendar) -> Result<Row, Rec
     if text.len() != COLUMNS.len() {
         return Err(refused(
             line,
-            format!("line {line} has {} columns instead of {}", text.len(), COLUMNS.len()),
+            format!(
+                "line {line} has {} columns instead of {}",
+                text.len(),
+                COLUMNS.len()
+            ),
             format!("第 {line} 行有 {} 列，应为 {} 列", text.len(), COLUMNS.len()),
         ));
     }
     let wrong = |column: usize| {
         let (name, value) = (COLUMNS[column], clean(&text[column], 40));
-        refused(line, format!("line {line}: {name} {value:?} is not valid"), format!("第 {line} 行：{name} {value:?} 无效"))
+        refused(
+            line,
+            format!("line {line}: {name} {value:?} is not valid"),
+            format!("第 {line} 行：{name} {value:?} 无效"),
+        )
     };
     let quantity: i64 = text[3].parse().map_err(|_| wrong(3))?;
     let price: Decimal = text[5].parse().map_err(|_| wrong(5))?;
@@ -150,15 +201,27 @@ fn parse(text: &StringRecord, line: u64, calendar: &Calendar) -> Result<Row, Rec
         amount_minor,
     };
     let customer = (!customer.is_empty()).then(|| customer.to_owned());
-    Ok(Row { line, invoice: text[0].to_owned(), placed_at, customer, item })
+    Ok(Row {
+        line,
+        invoice: text[0].to_owned(),
+        placed_at,
+        customer,
+        item,
+    })
 }
 
 /// The document that the rows of an invoice make.
 fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record, Record> {
-    let Some(first) = rows.first() else { return Err(refused(0, "an invoice has no rows", "订单没有明细")) };
+    let Some(first) = rows.first() else {
+        return Err(refused(0, "an invoice has no rows", "订单没有明细"));
+    };
     let (line, placed_at) = (first.line, first.placed_at);
     let external_no: OrderNo = first.invoice.parse().map_err(|_| {
-        refused(line, format!("line {line}: the invoice number is not valid"), format!("第 {line} 行：订单号无效"))
+        refused(
+            line,
+            format!("line {line}: the invoice number is not valid"),
+            format!("第 {line} 行：订单号无效"),
+        )
     })?;
     if rows.iter().any(|row| row.customer != first.customer) {
         return Err(refused(
@@ -170,9 +233,17 @@ fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record,
     let owner = first.customer.clone().map_or(Owner::Nobody, Owner::Customer);
     let kind = first.invoice.bytes().next();
     let mut lines: Vec<LineDocument> = rows.into_iter().map(|row| row.item).collect();
-    let too_large =
-        || refused(line, format!("invoice {external_no} is too large"), format!("订单 {external_no} 金额过大"));
-    let total = lines.iter().try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor)).ok_or_else(too_large)?;
+    let too_large = || {
+        refused(
+            line,
+            format!("invoice {external_no} is too large"),
+            format!("订单 {external_no} 金额过大"),
+        )
+    };
+    let total = lines
+        .iter()
+        .try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor))
+        .ok_or_else(too_large)?;
     let document = if kind == Some(b'C') {
         for item in &mut lines {
             item.amount_minor = -item.amount_minor;
@@ -186,12 +257,18 @@ fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record,
             lines,
         })
     } else {
-        let kind = if kind == Some(b'A') { PurchaseKind::Adjustment } else { PurchaseKind::Sale };
+        let kind = if kind == Some(b'A') {
+            PurchaseKind::Adjustment
+        } else {
+            PurchaseKind::Sale
+        };
         Document::Purchase(PurchaseDocument {
             source: source.clone(),
             external_no,
             kind,
-            channel: "online".parse().map_err(|_| refused(line, "no channel", "渠道无效"))?,
+            channel: "online"
+                .parse()
+                .map_err(|_| refused(line, "no channel", "渠道无效"))?,
             store_code: None,
             payment_method: None,
             placed_at,

@@ -15,8 +15,8 @@ use serde::Deserialize;
 
 use super::{Emit, Item, Owner, Record, clean, refused};
 use crate::{
-    Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,
-    UnlinkedRefundDocument,
+    Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, RefundDocument,
+    RefundedPart, UnlinkedRefundDocument,
 };
 
 /// The longest line of a file of JSON lines.
@@ -63,7 +63,16 @@ struct Line {
 
 const REQUIRED: [&str; 4] = ["kind", "order_no", "at", "amount"];
 const OPTIONAL: [&str; 11] = [
-    "refund_of", "phone", "customer_no", "channel", "store", "payment_method", "sku", "name", "category", "quantity",
+    "refund_of",
+    "phone",
+    "customer_no",
+    "channel",
+    "store",
+    "payment_method",
+    "sku",
+    "name",
+    "category",
+    "quantity",
     "currency",
 ];
 
@@ -74,7 +83,10 @@ pub(super) fn read_csv(
     currency: Currency,
     emit: Emit<'_>,
 ) -> Result<i64, OrdersError> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(input);
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(input);
     let columns = columns(reader.byte_headers().ok())?;
     let mut rows = 0;
     let mut open: Option<(u64, i64, Result<Head, Record>)> = None;
@@ -126,7 +138,9 @@ pub(super) fn read_jsonl(
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        let read = (&mut reader).take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut buffer);
+        let read = (&mut reader)
+            .take(MAX_LINE_BYTES as u64 + 1)
+            .read_until(b'\n', &mut buffer);
         match read {
             Ok(0) => return Ok(rows),
             Ok(length) if length > MAX_LINE_BYTES => {
@@ -145,7 +159,11 @@ pub(super) fn read_jsonl(
             continue;
         }
         let head = serde_json::from_str::<Head>(&text).map_err(|error| {
-            refused(line, format!("line {line} is no document: {error}"), format!("第 {line} 行格式错误：{error}"))
+            refused(
+                line,
+                format!("line {line} is no document: {error}"),
+                format!("第 {line} 行格式错误：{error}"),
+            )
         });
         if !send(line, 1, rows, head, source, currency, emit) {
             return Err(OrdersError::Stopping);
@@ -169,8 +187,18 @@ fn columns(header: Option<&csv::ByteRecord>) -> Result<HashMap<&'static str, usi
             Some(known) => drop(columns.insert(*known, at)),
             None => {
                 return Err(OrdersError::FileInvalid {
-                    en: format!("column {:?} is not known; the columns are {}, {}.", clean(name, 40), REQUIRED.join(", "), OPTIONAL.join(", ")),
-                    zh: format!("列 {:?} 无法识别；可用列：{}、{}。", clean(name, 40), REQUIRED.join("、"), OPTIONAL.join("、")),
+                    en: format!(
+                        "column {:?} is not known; the columns are {}, {}.",
+                        clean(name, 40),
+                        REQUIRED.join(", "),
+                        OPTIONAL.join(", ")
+                    ),
+                    zh: format!(
+                        "列 {:?} 无法识别；可用列：{}、{}。",
+                        clean(name, 40),
+                        REQUIRED.join("、"),
+                        OPTIONAL.join("、")
+                    ),
                 });
             }
         }
@@ -190,7 +218,13 @@ fn csv_row(
     line: u64,
     currency: Currency,
 ) -> Result<Head, Record> {
-    let cell = |name: &str| columns.get(name).and_then(|at| text.get(*at)).unwrap_or_default().to_owned();
+    let cell = |name: &str| {
+        columns
+            .get(name)
+            .and_then(|at| text.get(*at))
+            .unwrap_or_default()
+            .to_owned()
+    };
     let some = |name: &str| Some(cell(name)).filter(|value| !value.is_empty());
     if let Some(named) = some("currency")
         && named != currency.code()
@@ -204,7 +238,11 @@ fn csv_row(
     let quantity = match some("quantity") {
         None => 1,
         Some(quantity) => quantity.parse().map_err(|_| {
-            refused(line, format!("line {line}: the quantity is not whole"), format!("第 {line} 行：数量应为整数"))
+            refused(
+                line,
+                format!("line {line}: the quantity is not whole"),
+                format!("第 {line} 行：数量应为整数"),
+            )
         })?,
     };
     let amount = cell("amount");
@@ -218,7 +256,13 @@ fn csv_row(
         channel: some("channel"),
         store: some("store"),
         payment_method: some("payment_method"),
-        lines: vec![Line { sku: cell("sku"), name: cell("name"), category: some("category"), quantity, amount }],
+        lines: vec![Line {
+            sku: cell("sku"),
+            name: cell("name"),
+            category: some("category"),
+            quantity,
+            amount,
+        }],
         amount: String::new(),
     })
 }
@@ -232,16 +276,34 @@ fn send(
     currency: Currency,
     emit: Emit<'_>,
 ) -> bool {
-    let record = head.and_then(|head| record(head, line, source, currency)).unwrap_or_else(|problem| problem);
-    emit(Item { line, rows, rows_through, group_end: rows_through, record }, true)
+    let record = head
+        .and_then(|head| record(head, line, source, currency))
+        .unwrap_or_else(|problem| problem);
+    emit(
+        Item {
+            line,
+            rows,
+            rows_through,
+            group_end: rows_through,
+            record,
+        },
+        true,
+    )
 }
 
 fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Record, Record> {
     let wrong = |field: &str| {
-        refused(line, format!("line {line}: {field} is not valid"), format!("第 {line} 行：{field} 无效"))
+        refused(
+            line,
+            format!("line {line}: {field} is not valid"),
+            format!("第 {line} 行：{field} 无效"),
+        )
     };
     let code = |text: &Option<String>, field: &str| -> Result<Option<Code>, Record> {
-        text.as_ref().map(|text| text.parse()).transpose().map_err(|_| wrong(field))
+        text.as_ref()
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| wrong(field))
     };
     let external_no: OrderNo = head.order_no.parse().map_err(|_| wrong("order_no"))?;
     let at: Timestamp = head.at.parse().map_err(|_| wrong("at"))?;
@@ -255,10 +317,23 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
             amount_minor: minor_of(&item.amount).ok_or_else(|| wrong("amount"))?,
         });
     }
-    let sum = lines.iter().try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor)).ok_or_else(|| wrong("amount"))?;
-    let total = if head.amount.is_empty() { sum } else { minor_of(&head.amount).ok_or_else(|| wrong("amount"))? };
+    let sum = lines
+        .iter()
+        .try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor))
+        .ok_or_else(|| wrong("amount"))?;
+    let total = if head.amount.is_empty() {
+        sum
+    } else {
+        minor_of(&head.amount).ok_or_else(|| wrong("amount"))?
+    };
     if lines.is_empty() {
-        lines.push(LineDocument { sku: String::new(), name: String::new(), category: None, quantity: 1, amount_minor: total });
+        lines.push(LineDocument {
+            sku: String::new(),
+            name: String::new(),
+            category: None,
+            quantity: 1,
+            amount_minor: total,
+        });
     }
     let owner = match (head.customer_no, head.phone) {
         (Some(number), _) => Owner::Customer(number),
@@ -272,7 +347,8 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
                 source: source.clone(),
                 external_no,
                 kind: PurchaseKind::Sale,
-                channel: code(&head.channel, "channel")?.map_or_else(|| "import".parse().map_err(|_| wrong("channel")), Ok)?,
+                channel: code(&head.channel, "channel")?
+                    .map_or_else(|| "import".parse().map_err(|_| wrong("channel")), Ok)?,
                 store_code: code(&head.store, "store")?,
                 payment_method: code(&head.payment_method, "payment_method")?,
                 placed_at: at,
@@ -297,7 +373,10 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
             purchase_no: purchase.parse().map_err(|_| wrong("refund_of"))?,
             external_no,
             refunded_at: at,
-            part: RefundedPart::Amount { minor: total, currency },
+            part: RefundedPart::Amount {
+                minor: total,
+                currency,
+            },
         })),
         _ => Err(wrong("kind")),
     }
@@ -306,7 +385,11 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
 /// An amount in major units with at most two decimals, in minor units.
 fn minor_of(text: &str) -> Option<i64> {
     let amount = text.parse::<Decimal>().ok()?.checked_mul(Decimal::ONE_HUNDRED)?;
-    if amount.fract().is_zero() { amount.to_i64() } else { None }
+    if amount.fract().is_zero() {
+        amount.to_i64()
+    } else {
+        None
+    }
 }
 
 /// The input of a document of a file, by which a changed document of a known number is told.
@@ -317,7 +400,13 @@ pub(super) fn input_hash(owner: &Owner, document: &Document) -> InputHash {
         Owner::Nobody => ("", ""),
     };
     let line = |item: &LineDocument| {
-        (item.sku.clone(), item.name.clone(), item.category.clone(), item.quantity, item.amount_minor)
+        (
+            item.sku.clone(),
+            item.name.clone(),
+            item.category.clone(),
+            item.quantity,
+            item.amount_minor,
+        )
     };
     match document {
         Document::Purchase(purchase) => InputHash::of(&(
