@@ -4,7 +4,7 @@ use std::{future::Future, marker::PhantomData, time::Duration};
 
 use futures::TryStreamExt as _;
 use sqlx::{
-    Arguments as _, AssertSqlSafe, MySql, Postgres, Sqlite, Transaction, mysql::MySqlArguments,
+    Arguments as _, MySql, Postgres, Sqlite, Transaction, mysql::MySqlArguments,
     postgres::PgArguments, sqlite::SqliteArguments,
 };
 
@@ -170,9 +170,13 @@ impl Db {
             Pools::Mysql(pool) => {
                 let mut connection = pool.begin().await?;
                 // The level counts from the next transaction on, and only for that one.
-                sqlx::raw_sql("ROLLBACK; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
-                    .execute(&mut *connection)
-                    .await?;
+                for sql in [
+                    "ROLLBACK",
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+                    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+                ] {
+                    sqlx::Executor::execute(&mut *connection, sql).await?;
+                }
                 Connection::Mysql(connection)
             }
         })
@@ -198,22 +202,21 @@ impl Executor for &Db {
 
     async fn fetch_all(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
         let Rendered { sql, params } = dialect::render(Db::engine(self), sql, params);
-        let sql = AssertSqlSafe(sql);
         Ok(match &self.pools {
             Pools::Sqlite { readers, .. } => {
-                let rows = sqlx::query_with(sql, sqlite_arguments(params)?)
+                let rows = sqlx::query_with(&sql, sqlite_arguments(params)?)
                     .fetch_all(readers)
                     .await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Pools::Postgres(pool) => {
-                let rows = sqlx::query_with(sql, postgres_arguments(params)?)
+                let rows = sqlx::query_with(&sql, postgres_arguments(params)?)
                     .fetch_all(pool)
                     .await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Pools::Mysql(pool) => {
-                let rows = sqlx::query_with(sql, mysql_arguments(params)?)
+                let rows = sqlx::query_with(&sql, mysql_arguments(params)?)
                     .fetch_all(pool)
                     .await?;
                 rows.into_iter().map(Row::Mysql).collect()
@@ -229,22 +232,21 @@ impl Executor for Tx<'_> {
 
     async fn fetch_all(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
         let Rendered { sql, params } = dialect::render(self.db.engine(), sql, params);
-        let sql = AssertSqlSafe(sql);
         Ok(match &mut self.connection {
             Connection::Sqlite(tx) => {
-                let rows = sqlx::query_with(sql, sqlite_arguments(params)?)
+                let rows = sqlx::query_with(&sql, sqlite_arguments(params)?)
                     .fetch_all(&mut **tx)
                     .await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(tx) => {
-                let rows = sqlx::query_with(sql, postgres_arguments(params)?)
+                let rows = sqlx::query_with(&sql, postgres_arguments(params)?)
                     .fetch_all(&mut **tx)
                     .await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Connection::Mysql(tx) => {
-                let rows = sqlx::query_with(sql, mysql_arguments(params)?)
+                let rows = sqlx::query_with(&sql, mysql_arguments(params)?)
                     .fetch_all(&mut **tx)
                     .await?;
                 rows.into_iter().map(Row::Mysql).collect()
@@ -308,10 +310,9 @@ impl<'env> Tx<'env> {
         mut on_row: impl FnMut(Row) -> Result<(), E> + Send,
     ) -> Result<(), E> {
         let Rendered { sql, params } = dialect::render(self.db.engine(), sql, params);
-        let sql = AssertSqlSafe(sql);
         macro_rules! drain {
             ($tx:ident, $arguments:ident, $row:ident) => {{
-                let mut rows = sqlx::query_with(sql, $arguments(params)?).fetch(&mut **$tx);
+                let mut rows = sqlx::query_with(&sql, $arguments(params)?).fetch(&mut **$tx);
                 while let Some(row) = rows.try_next().await.map_err(DbError::from)? {
                     on_row(Row::$row(row))?;
                 }
@@ -327,28 +328,27 @@ impl<'env> Tx<'env> {
 
     /// Runs a text of SQL as it stands, for migrations alone.
     pub(crate) async fn execute_raw(&mut self, sql: String) -> Result<(), DbError> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        // A plain text is sent unprepared; the trait's own method keeps the future Send.
         match &mut self.connection {
-            Connection::Sqlite(tx) => sql.execute(&mut **tx).await.map(drop),
-            Connection::Postgres(tx) => sql.execute(&mut **tx).await.map(drop),
-            Connection::Mysql(tx) => sql.execute(&mut **tx).await.map(drop),
+            Connection::Sqlite(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
+            Connection::Postgres(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
+            Connection::Mysql(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
         }
         .map_err(DbError::from)
     }
 
     async fn execute_rendered(&mut self, rendered: Rendered) -> Result<u64, DbError> {
         let Rendered { sql, params } = rendered;
-        let sql = AssertSqlSafe(sql);
         Ok(match &mut self.connection {
-            Connection::Sqlite(tx) => sqlx::query_with(sql, sqlite_arguments(params)?)
+            Connection::Sqlite(tx) => sqlx::query_with(&sql, sqlite_arguments(params)?)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected(),
-            Connection::Postgres(tx) => sqlx::query_with(sql, postgres_arguments(params)?)
+            Connection::Postgres(tx) => sqlx::query_with(&sql, postgres_arguments(params)?)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected(),
-            Connection::Mysql(tx) => sqlx::query_with(sql, mysql_arguments(params)?)
+            Connection::Mysql(tx) => sqlx::query_with(&sql, mysql_arguments(params)?)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected(),
@@ -381,7 +381,7 @@ macro_rules! scalar_arguments {
         }
     };
 }
-scalar_arguments!(sqlite_arguments, SqliteArguments);
+scalar_arguments!(sqlite_arguments, SqliteArguments<'static>);
 scalar_arguments!(mysql_arguments, MySqlArguments);
 
 fn postgres_arguments(params: Params) -> Result<PgArguments, DbError> {

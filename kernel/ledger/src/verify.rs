@@ -446,12 +446,25 @@ fn check_outcome(
             report.find(name(), "the lot that it made is missing or another");
         }
     }
+    let change = outcome.total_change();
     let moves_lots = matches!(
         outcome.kind,
         EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend
     );
-    if moves_lots && outcome.lots.iter().map(|(_, part)| part).sum::<i64>() != outcome.total_change().abs() {
+    if moves_lots && outcome.lots.iter().map(|(_, part)| part).sum::<i64>() != change.abs() {
         report.find(name(), "the lots that it names do not add up to its entry");
+    }
+    let counted = match outcome.kind {
+        EntryKind::ReverseSpend => outcome.reversed == change,
+        // The rest was lost by time before.
+        EntryKind::ReverseEarn => outcome.reversed >= outcome.shortfall - change,
+        _ => outcome.reversed == 0,
+    };
+    if !counted {
+        report.find(
+            name(),
+            format!("{} reversed does not fit its entry", outcome.reversed),
+        );
     }
     if let Some(source) = outcome.source
         && !facts.reversals.contains(&(source, posting_id))

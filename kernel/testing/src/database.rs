@@ -7,7 +7,7 @@ use huika_db::{
     Db, DbError, DbOptions, Engine, Executor as _, Migration, Params, Row, kernel_migrations, migrate,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, PgConnection,
+    ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, PgConnection,
     mysql::MySqlConnectOptions, postgres::PgConnectOptions,
 };
 use tempfile::TempDir;
@@ -223,10 +223,10 @@ fn drop_database(admin: &Url, name: &str) -> Result<(), sqlx::Error> {
                 .await?;
         for (id,) in kill {
             // It may have ended by itself meanwhile.
-            let _ = connection.execute(AssertSqlSafe(format!("KILL {id}"))).await;
+            let _ = connection.execute(format!("KILL {id}").as_str()).await;
         }
         connection
-            .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}")))
+            .execute(format!("DROP DATABASE IF EXISTS {name}").as_str())
             .await?;
         connection.close().await
     })
@@ -237,11 +237,11 @@ async fn administer(admin: &Url, sql: String) -> Result<(), sqlx::Error> {
     if admin.scheme().starts_with("postgres") {
         let options = PgConnectOptions::from_str(admin.as_str())?.disable_statement_logging();
         let mut connection: PgConnection = options.connect().await?;
-        connection.execute(AssertSqlSafe(sql)).await?;
+        connection.execute(sql.as_str()).await?;
         connection.close().await
     } else {
         let mut connection = mysql(admin).await?;
-        connection.execute(AssertSqlSafe(sql)).await?;
+        connection.execute(sql.as_str()).await?;
         connection.close().await
     }
 }

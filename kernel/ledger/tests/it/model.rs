@@ -25,6 +25,8 @@ use reference::{Act, Line, Member};
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/model.proptest-regressions");
 const ASSETS: [Asset; 2] = [Asset::Points, Asset::Growth];
 const MEMBERS: usize = 3;
+/// Every case verifies the whole database.
+const CASES_PER_DATABASE: usize = 20;
 /// How much of what happened a failure shows.
 const SHOWN: usize = 40;
 const LONGEST_SHRINKING_MS: u32 = 60_000;
@@ -58,8 +60,8 @@ fn agrees_with_the_reference(engine: Engine, cases: u32) {
         })
     };
     let Some(cx) = open() else { return };
-    // Cases share a database with members of their own, until one fails and leaves it in doubt.
-    let shared = std::cell::RefCell::new(Some(cx));
+    // Cases share a database with members of their own, until it is large or a failure leaves it in doubt.
+    let shared = std::cell::RefCell::new(Some((cx, 0)));
     let config = Config {
         cases: demanded_cases().unwrap_or(cases),
         max_shrink_time: LONGEST_SHRINKING_MS,
@@ -67,13 +69,15 @@ fn agrees_with_the_reference(engine: Engine, cases: u32) {
         ..Config::default()
     };
     let outcome = TestRunner::new(config).run(&vec(step(), 1..60), |steps| {
-        let cx = shared.borrow_mut().take().or_else(open).unwrap();
+        let (cx, cases) = shared.borrow_mut().take().or_else(|| Some((open()?, 0))).unwrap();
         let _inside = runtime.enter();
         let mut case = Case::start(cx);
         runtime
             .block_on(case.run(steps))
             .map_err(|difference| TestCaseError::fail(case.tell(&difference)))?;
-        *shared.borrow_mut() = Some(case.cx);
+        if cases < CASES_PER_DATABASE {
+            *shared.borrow_mut() = Some((case.cx, cases + 1));
+        }
         Ok(())
     });
     if let Err(failure) = outcome {

@@ -342,12 +342,13 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         assert_proven(&race.cx).await;
     }
 
-    /// Cross-member transactions of the callers lock in their own order: collisions end in another try.
+    /// Cross-member transactions of the callers lock in their own order: collisions end in another try. Few of
+    /// them, since PostgreSQL looks for a deadlock only after a second.
     async fn transactions_over_two_members_in_opposite_order_both_succeed(cx) {
         let race = Race::start(cx, 1).await;
         let (one, two) = (race.member_with(1_000).await, race.member_with(1_000).await);
         let node = &race.nodes[0];
-        let gifts = (0..16).map(|client| {
+        let gifts = (0..4).map(|client| {
             let (from, to) = if client % 2 == 0 { (one, two) } else { (two, one) };
             let giving = race.command(from, &format!("give-{client}"), vec![spend(10)]);
             let taking = race.command(to, &format!("take-{client}"), vec![earn(10)]);

@@ -1,0 +1,12 @@
+//! The module on every engine.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod http;
+mod points;
+mod programs;
+mod shop;
+mod standing;
+mod statements;
+mod tiers;
+mod time;

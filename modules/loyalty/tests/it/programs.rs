@@ -1,0 +1,145 @@
+//! Versions of the programme: who may publish what, and from when on it holds.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use huika_core::{Currency, IdGenerator, Rate};
+use huika_db::audit::list_audit;
+use huika_ledger::{Ledger, LedgerOptions};
+use huika_loyalty::{Loyalty, LoyaltyOptions, Rules, default_rules};
+
+use crate::shop::{Shop, code, earn, migrations};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Two points per yuan instead of one.
+fn double(rules: &mut Rules) {
+    rules.points_rate = Rate::try_new(2, 100).unwrap();
+}
+
+/// Another process on the same database.
+async fn another_node(shop: &Shop) -> Loyalty {
+    let db = shop.cx.second_pool().await;
+    let ids = IdGenerator::new(shop.cx.clock.clone(), 1);
+    let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions::default());
+    Loyalty::start(db, ids, ledger, shop.members.clone(), &LoyaltyOptions::default())
+}
+
+huika_testing::db_test! { migrations = migrations,
+    async fn nothing_is_earned_before_a_programme_is_published(cx) {
+        let shop = Shop::without_program(cx);
+        let member = shop.member(1).await;
+        assert_eq!(code(shop.loyalty.program_now().await), "loyalty.no_program");
+        assert_eq!(code(shop.command(member, "a", earn(1)).await), "loyalty.no_program");
+        assert_eq!(code(shop.loyalty.standing(&shop.owner, member).await), "loyalty.no_program");
+
+        // What was found missing is not remembered.
+        assert_eq!(shop.publish(|_| ()).await.unwrap(), 1);
+        assert!(shop.command(member, "a", earn(1)).await.is_ok());
+    }
+
+    async fn the_first_version_holds_for_the_past_and_each_later_one_from_its_moment_on(cx) {
+        let shop = Shop::open(cx).await;
+        let member = shop.member(1).await;
+        let next_month = "2026-11-30T16:00:00Z".parse().unwrap();
+        let mut rules = default_rules();
+        double(&mut rules);
+        let second = shop.loyalty.publish_program(&shop.owner, rules, Some(next_month)).await.unwrap();
+        assert_eq!((second.version, second.effective_from, second.published_at), (2, next_month, shop.now()));
+
+        // A purchase of a year ago came before the first version.
+        let past = "2025-11-21T02:00:00Z".parse().unwrap();
+        assert_eq!(shop.buy_at(member, "past", 10_000, past).await.points, 100);
+        assert_eq!(shop.loyalty.program_now().await.unwrap().version, 1);
+
+        shop.cx.clock.set(next_month.plus_millis(-1));
+        assert_eq!(shop.buy(member, "last-of-november", 10_000).await.points, 100);
+        shop.cx.clock.set(next_month);
+        assert_eq!(shop.loyalty.program_now().await.unwrap().version, 2);
+        assert_eq!(shop.buy(member, "first-of-december", 10_000).await.points, 200);
+        // It is the moment of the purchase that counts, not the one at which it is settled.
+        let late = next_month.plus_millis(-1);
+        assert_eq!(shop.buy_at(member, "reported-late", 10_000, late).await.points, 100);
+        shop.assert_proven().await;
+    }
+
+    async fn a_version_begins_after_the_one_before_it_and_not_in_the_past(cx) {
+        let shop = Shop::open(cx).await;
+        let publish = async |rules: Rules, from| shop.loyalty.publish_program(&shop.owner, rules, from).await;
+        let now = shop.now();
+        // The same moment would leave the first version without any.
+        assert_eq!(code(publish(default_rules(), None).await), "loyalty.rules_invalid");
+        assert_eq!(code(publish(default_rules(), Some(now.plus_millis(-1))).await), "loyalty.rules_invalid");
+
+        let in_ten_days = now.plus_millis(864_000_000);
+        assert_eq!(publish(default_rules(), Some(in_ten_days)).await.unwrap().version, 2);
+        shop.cx.clock.advance(DAY);
+        assert_eq!(code(publish(default_rules(), None).await), "loyalty.rules_invalid");
+        assert_eq!(code(publish(default_rules(), Some(in_ten_days)).await), "loyalty.rules_invalid");
+        assert_eq!(publish(default_rules(), Some(in_ten_days.plus_millis(1))).await.unwrap().version, 3);
+        let versions = shop.loyalty.program_versions(&shop.owner).await.unwrap();
+        assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    async fn rules_that_contradict_themselves_or_change_the_currency_are_not_published(cx) {
+        let shop = Shop::open(cx).await;
+        shop.cx.clock.advance(DAY);
+        for change in [
+            (|rules| rules.tiers.clear()) as fn(&mut Rules),
+            |rules| rules.tiers[1].threshold_minor = 0,
+            |rules| rules.time_zone = "Asia/Atlantis".to_owned(),
+            |rules| rules.pending_days = 400,
+            |rules| rules.currency = Currency::GBP,
+        ] {
+            assert_eq!(code(shop.publish(change).await), "loyalty.rules_invalid");
+        }
+        assert_eq!(shop.loyalty.program_versions(&shop.owner).await.unwrap().len(), 1);
+    }
+
+    async fn of_operators_who_publish_at_once_one_wins(cx) {
+        let shop = Shop::without_program(cx);
+        for round in 0..3_i64 {
+            let answers = join_all((0..16).map(|_| shop.publish(double))).await;
+            let won: Vec<i64> = answers.iter().flatten().copied().collect();
+            assert_eq!(won, [round + 1]);
+            for refused in answers.into_iter().filter(Result::is_err) {
+                // Who came late sees either the version in the way or the one that took the number.
+                let refused = code(refused);
+                assert!(["loyalty.version_exists", "loyalty.rules_invalid"].contains(&refused), "{refused}");
+            }
+            shop.cx.clock.advance(DAY);
+        }
+        let versions = shop.loyalty.program_versions(&shop.owner).await.unwrap();
+        assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [1, 2, 3]);
+        // Each publication is on record, and no attempt that failed.
+        let audit = list_audit(&mut &shop.db, None, 100).await.unwrap();
+        let mut subjects: Vec<&str> = audit.iter().map(|entry| entry.subject.as_str()).collect();
+        subjects.sort_unstable();
+        assert_eq!(subjects, ["program/1", "program/2", "program/3"]);
+    }
+
+    async fn other_nodes_follow_within_five_seconds(cx) {
+        let shop = Shop::open(cx).await;
+        let other = another_node(&shop).await;
+        assert_eq!(other.program_now().await.unwrap().version, 1);
+        shop.cx.clock.advance(Duration::from_millis(1));
+        shop.publish(double).await.unwrap();
+        assert_eq!(shop.loyalty.program_now().await.unwrap().version, 2, "who published knows at once");
+
+        shop.cx.clock.advance(Duration::from_millis(4_998));
+        assert_eq!(other.program_now().await.unwrap().version, 1, "within its five seconds it trusts itself");
+        shop.cx.clock.advance(Duration::from_millis(1));
+        assert_eq!(other.program_now().await.unwrap().version, 2);
+    }
+
+    async fn a_clock_that_is_set_back_does_not_keep_old_rules_alive(cx) {
+        let shop = Shop::open(cx).await;
+        let other = another_node(&shop).await;
+        shop.cx.clock.advance(DAY);
+        assert_eq!(other.program_now().await.unwrap().version, 1);
+        shop.cx.clock.set(shop.now().plus_millis(-3_600_000));
+        shop.publish(double).await.unwrap();
+        // What was read in the future is read again, not trusted for an hour.
+        assert_eq!(other.program_now().await.unwrap().version, 2);
+    }
+}
