@@ -1,0 +1,68 @@
+//! `huika verify`: recompute every balance, on one snapshot of the whole database.
+
+use std::process::ExitCode;
+
+use huika_core::Bilingual;
+use huika_db::Db;
+use huika_ledger::VerifyReport;
+use huika_orders::{Orders, OrdersError, OrdersVerification};
+use serde_json::json;
+
+use super::Context;
+use crate::{
+    compose::{self, Migrate},
+    error::{CommandError, Failure},
+};
+
+pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
+    let db = context.connect().await?;
+    compose::prepare(&db, Migrate::Refuse).await?;
+    let progress =
+        context.output.progress(&context.clock, Bilingual::new("核验账户", "Verifying accounts"), None);
+    let (ledger, orders) = whole(&db, |accounts| progress.at(accounts)).await?;
+    progress.finish();
+    db.close().await;
+
+    let clean = ledger.is_clean();
+    if !clean && !context.output.json {
+        for finding in &ledger.first_findings {
+            crate::output::print(&format!("{}: {}", finding.row, finding.problem));
+        }
+    }
+    let figures = (ledger.accounts, ledger.postings, ledger.entries, ledger.lots, ledger.holds, orders.documents);
+    let (accounts, postings, entries, lots, holds, documents) = figures;
+    let words = Bilingual::new(
+        format!(
+            "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、单据 {documents}。{}",
+            if clean { "账目相符。" } else { "账目不符。" }
+        ),
+        format!(
+            "Verified {accounts} accounts, {postings} postings, {entries} entries, {lots} lots, {holds} holds, \
+             {documents} documents. {}",
+            if clean { "Everything adds up." } else { "Not everything adds up." }
+        ),
+    );
+    context.output.result(&json!({ "clean": clean, "ledger": ledger, "orders": orders }), &words);
+    if clean {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !context.output.json {
+        context.output.failure(&CommandError::NotClean { findings: ledger.findings }.into());
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Checks everything that is stored, on one snapshot. `on_accounts` is told how many accounts were checked.
+pub(crate) async fn whole(
+    db: &Db,
+    on_accounts: impl FnMut(u64) + Send,
+) -> Result<(VerifyReport, OrdersVerification), Failure> {
+    let verified = db.run_snapshot(|tx| {
+        Box::pin(async move {
+            let mut report = huika_ledger::verify(tx, on_accounts).await?;
+            let orders = Orders::verify_in_tx(tx, &mut report).await?;
+            Ok::<_, OrdersError>((report, orders))
+        })
+    });
+    Ok(verified.await?)
+}

@@ -1,0 +1,5 @@
+//! The binary: everything is in the library, so that tests can use it.
+
+fn main() -> std::process::ExitCode {
+    huika::cli::run(std::env::args_os())
+}
