@@ -57,7 +57,8 @@ impl<C: Send + 'static, R: Send + 'static> Batcher<C, R> {
     /// # Errors
     /// When the process is stopping.
     pub async fn submit(&self, key: i64, command: C) -> Result<R, BatcherClosed> {
-        let lane = key.rem_euclid(self.lanes.len() as i64) as usize;
+        // The high bits of a member's id are scattered, its low ones are not.
+        let lane = (key as u64 >> 40) as usize % self.lanes.len();
         let (answer, answered) = oneshot::channel();
         self.lanes[lane]
             .send((command, answer))

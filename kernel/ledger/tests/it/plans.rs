@@ -15,6 +15,7 @@ use huika_testing::{Engine, TestDb};
 use crate::counter::{Counter, DAY, command, earn, earn_until, hold, reverse_spend, spend};
 
 const MEMBERS: usize = 4_000;
+const BATCH: usize = 40;
 /// Far below the rows of any table, above what the paths need.
 const MOST_ROWS_READ: i64 = 1_500;
 
@@ -87,7 +88,11 @@ async fn hot_paths(
     let closed = one("one-void", vec![Operation::VoidHold { hold_id }]);
     assert!(counter.ledger.post_in_tx(tx, &closed).await.is_err());
 
-    let commands: Vec<Command> = filled[1..200]
+    if tx.engine() == Engine::Postgres {
+        // For so many of so few, scanning is right; the question is whether an index could serve.
+        tx.execute("SET LOCAL enable_seqscan = off", params![]).await?;
+    }
+    let commands: Vec<Command> = filled[1..=BATCH]
         .iter()
         .enumerate()
         .map(|(number, (member_id, source))| {
@@ -121,13 +126,13 @@ async fn hot_paths(
     Ok(())
 }
 
-/// How many scans, or rows read by scanning, this connection's transaction has counted so far.
-async fn scanned(tx: &mut Tx<'_>) -> Result<i64, LedgerError> {
+/// How many rows of the ledger, or on MySQL of anything, this transaction has read so far.
+async fn rows_read(tx: &mut Tx<'_>) -> Result<i64, LedgerError> {
     match tx.engine() {
         Engine::Sqlite => Ok(0),
         Engine::Postgres => {
-            let sql = "SELECT CAST(COALESCE(SUM(seq_scan), 0) AS {int}) AS n FROM pg_stat_xact_user_tables \
-                 WHERE relname LIKE 'ledger%'";
+            let sql = "SELECT CAST(SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) AS {int}) AS n \
+                 FROM pg_stat_xact_user_tables WHERE relname LIKE 'ledger%'";
             Ok(tx.fetch_one(sql, params![]).await?.get("n")?)
         }
         Engine::Mysql => {
@@ -155,48 +160,40 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
             .run_tx("test.hot_paths", |tx| {
                 Box::pin(async move {
                     tx.fetch_one(MARKER, params![]).await?;
-                    let before = scanned(tx).await?;
+                    let before = rows_read(tx).await?;
                     hot_paths(tx, counter, filled).await?;
-                    let after = scanned(tx).await?;
+                    let after = rows_read(tx).await?;
                     Ok::<_, LedgerError>((before, after))
                 })
             })
             .await
             .unwrap();
-        match counter.cx.db.engine() {
-            Engine::Sqlite => explain(&counter.cx, &spy.statements()).await,
-            Engine::Postgres => assert_eq!(after - before, 0, "PostgreSQL scanned a table of the ledger"),
-            Engine::Mysql => assert!(after - before < MOST_ROWS_READ, "{} rows read", after - before),
+        if counter.cx.db.engine() == Engine::Sqlite {
+            explain(&counter.cx, &spy.statements()).await;
+        } else {
+            assert!(after - before < MOST_ROWS_READ, "{} rows read", after - before);
         }
         counter.assert_proven().await;
-    }
 
-    /// The measure itself: a scan is seen.
-    async fn a_scan_is_seen(cx) {
-        let spy = Spy::start();
-        let counter = Counter::open(cx);
-        fill(&counter).await;
+        // The measure itself: a scan is seen.
         let (before, after) = counter
             .cx
             .db
             .run_tx("test.scan", |tx| {
                 Box::pin(async move {
                     tx.fetch_one(MARKER, params![]).await?;
-                    let before = scanned(tx).await?;
+                    let before = rows_read(tx).await?;
                     tx.fetch_all("SELECT lot_id FROM ledger_lot WHERE remaining = ?", params![4_711_i64]).await?;
-                    let after = scanned(tx).await?;
+                    let after = rows_read(tx).await?;
                     Ok::<_, LedgerError>((before, after))
                 })
             })
             .await
             .unwrap();
-        match counter.cx.db.engine() {
-            Engine::Sqlite => {
-                let scans = scans(&counter.cx, &spy.statements()).await;
-                assert_eq!(scans.len(), 1, "{scans:?}");
-            }
-            Engine::Postgres => assert_eq!(after - before, 1),
-            Engine::Mysql => assert!(after - before > MOST_ROWS_READ),
+        if counter.cx.db.engine() == Engine::Sqlite {
+            assert_eq!(scans(&counter.cx, &spy.statements()).await.len(), 1);
+        } else {
+            assert!(after - before > MOST_ROWS_READ, "{} rows read", after - before);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use huika_core::{Actor, Timestamp};
 use huika_db::{
-    DbError,
+    DbError, Executor,
     audit::{AuditEntry, record_audit_in_tx},
 };
 
@@ -65,7 +65,7 @@ impl Loyalty {
                     let versions = store::version_list(tx).await?;
                     let version = versions.last().map_or(1, |last| last.version + 1);
                     if let Some(last) = versions.last()
-                        && (last.effective_from > effective_from || last.rules.currency != rules.currency)
+                        && (last.effective_from >= effective_from || last.rules.currency != rules.currency)
                     {
                         return Err(LoyaltyError::RulesInvalid {
                             en: "a version begins after the one before it and keeps its currency.".into(),
@@ -121,6 +121,15 @@ impl Loyalty {
 
     /// The versions as this process knows them, read again when they are a few seconds old.
     pub(crate) async fn versions(&self) -> Result<Arc<Vec<ProgramVersion>>, LoyaltyError> {
+        self.versions_by(&mut &self.db).await
+    }
+
+    /// The same through the caller's transaction: one that waited for a second connection while it holds one
+    /// could wait for ever, with all others that do the same.
+    pub(crate) async fn versions_by(
+        &self,
+        executor: &mut impl Executor,
+    ) -> Result<Arc<Vec<ProgramVersion>>, LoyaltyError> {
         let now = self.db.clock().now();
         {
             let cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +140,7 @@ impl Loyalty {
                 return Ok(Arc::clone(&cache.versions));
             }
         }
-        let versions = Arc::new(store::version_list(&mut &self.db).await?);
+        let versions = Arc::new(store::version_list(executor).await?);
         let mut cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         cache.versions = Arc::clone(&versions);
         cache.read_at = (!versions.is_empty()).then_some(now);

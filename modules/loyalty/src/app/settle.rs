@@ -158,7 +158,7 @@ impl Loyalty {
         Ok(Settling {
             ids: self.ids.clone(),
             now: self.db.clock().now(),
-            versions: self.versions().await?,
+            versions: self.versions_by(tx).await?,
             memberships: store::membership_load(tx, members).await?,
             changes: Vec::new(),
         })
@@ -311,8 +311,12 @@ impl Settling {
             .map_err(|_| huika_ledger::LedgerError::AmountInvalid {
                 amount: refund.refunded_minor,
             })?;
+        // What the refund is about was earned before it, so it expired no later than points of its own day would
+        // have: once those are over, nothing is left to take. The history of a shop leaves nobody in debt.
+        let (_, expires_at) = version.rules.dates(refund.effective_at);
+        let expired = expires_at.is_some_and(|expires_at| expires_at <= self.now);
         let mut operations = Vec::with_capacity(2);
-        if points > 0 {
+        if points > 0 && !expired {
             operations.push(Operation::ClawBack {
                 asset: Asset::Points,
                 amount: points,
@@ -401,7 +405,8 @@ impl Settling {
         reference: &str,
     ) -> Result<String, LoyaltyError> {
         let rules = &version_at(&self.versions, self.now)?.rules;
-        let before = self.tier_of(member_id, rules).to_owned();
+        // A tier that a later version dropped counts as the first.
+        let before = rules.tier(self.tier_of(member_id, rules)).code.clone();
         let Some(growth) = outcome.last_of(Asset::Growth).map(|entry| entry.available) else {
             return Ok(before);
         };

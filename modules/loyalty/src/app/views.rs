@@ -81,11 +81,16 @@ impl Loyalty {
     /// The points balance alone: the cheapest read.
     ///
     /// # Errors
-    /// When the actor may not or the database fails.
+    /// When the actor may not, there is no such member, or the database fails.
     pub async fn points_balance(&self, actor: &Actor, member_id: MemberId) -> Result<Balance, LoyaltyError> {
         actor.authorize(&READ)?;
         let now = self.db.clock().now();
-        Ok(huika_ledger::balance(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?)
+        let balances = huika_ledger::balances(&mut &self.db, &self.ids, member_id, now).await?;
+        // Whoever has an account is a member: only the first read of a new one asks.
+        if balances.is_empty() {
+            self.require_member(member_id).await?;
+        }
+        Ok(balances.get(&Asset::Points).copied().unwrap_or_default())
     }
 
     /// The tier that a growth value and a stored tier mean.

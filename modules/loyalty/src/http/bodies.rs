@@ -1,7 +1,7 @@
 //! Bodies that several routes share, also those of `orders`.
 
 use huika_core::{Bilingual, Timestamp};
-use huika_ledger::{Balance, EntryOutcome, HoldId, LotId, LotView, PostingId};
+use huika_ledger::{Balance, EntryKind, EntryOutcome, HoldId, LotId, LotView, PostingId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -275,7 +275,7 @@ impl From<PointsOutcome> for PointsOutcomeBody {
         Self {
             posting_id: outcome.posting_id,
             replayed: outcome.replayed,
-            hold_id: last.and_then(|entry| entry.hold_id),
+            hold_id: last.filter(|entry| entry.kind == EntryKind::Hold).and_then(|entry| entry.hold_id),
             available: last.map_or(0, |entry| entry.available),
             pending: last.map_or(0, |entry| entry.pending),
             held: last.map_or(0, |entry| entry.held),

@@ -643,7 +643,8 @@ fn answer_again(
         .ok_or(OrdersError::PurchaseNotFound)
 }
 
-/// What an entry really took of the points that a refund wanted back.
+/// What an entry really took of the points that a refund wanted back: nothing where there is no entry, because
+/// all of them had expired.
 pub(crate) fn taken_back(outcome: &Outcome) -> Option<TakenBack> {
     let entry = outcome
         .entries
