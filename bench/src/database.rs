@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     str::FromStr as _,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -15,14 +16,16 @@ use sqlx::{
 };
 use url::Url;
 
-use crate::process::file_system_of;
+use crate::{options::Surroundings, process::file_system_of};
 
 /// Where the databases of a run may be made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) folder: PathBuf,
-    pub(crate) postgres: String,
-    pub(crate) mysql: String,
+    postgres: String,
+    mysql: String,
+    /// What was made on servers, for a run that ends early.
+    made: Mutex<Vec<(Url, String)>>,
 }
 
 /// A database that is dropped at the end.
@@ -47,6 +50,33 @@ pub(crate) struct Setting {
 }
 
 impl Places {
+    /// The places that the options name; the folder is made.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn of(surroundings: &Surroundings) -> anyhow::Result<Self> {
+        let folder = &surroundings.work_dir;
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        Ok(Self {
+            folder: folder.canonicalize()?,
+            postgres: surroundings.postgres_url.clone(),
+            mysql: surroundings.mysql_url.clone(),
+            made: Mutex::default(),
+        })
+    }
+
+    /// Drops what is left of a run that ended early.
+    ///
+    /// # Errors
+    /// When a database cannot be dropped.
+    pub(crate) async fn clean_up(&self) -> anyhow::Result<()> {
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        for (admin, name) in made {
+            drop_database(&admin, &name).await?;
+        }
+        Ok(())
+    }
+
     /// Makes an empty database. `None` when the server of the engine does not answer.
     ///
     /// # Errors
@@ -86,6 +116,10 @@ impl Places {
         }
         let mut own = admin.clone();
         own.set_path(&name);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((admin.clone(), name.clone()));
         Ok(Some(Database {
             engine,
             url: own.to_string(),
@@ -220,19 +254,21 @@ impl Database {
     pub(crate) async fn remove(self) -> anyhow::Result<()> {
         match self.place {
             Place::File(file) => remove_file(&file),
-            Place::Server { admin, name } => {
-                let force = if self.engine == Engine::Postgres {
-                    " WITH (FORCE)"
-                } else {
-                    ""
-                };
-                let drop = format!("DROP DATABASE IF EXISTS {name}{force}");
-                administer(&admin, &[drop])
-                    .await
-                    .with_context(|| format!("{name} stays behind"))
-            }
+            Place::Server { admin, name } => drop_database(&admin, &name).await,
         }
     }
+}
+
+async fn drop_database(admin: &Url, name: &str) -> anyhow::Result<()> {
+    let force = if admin.scheme().starts_with("postgres") {
+        " WITH (FORCE)"
+    } else {
+        ""
+    };
+    let drop = format!("DROP DATABASE IF EXISTS {name}{force}");
+    administer(admin, &[drop])
+        .await
+        .with_context(|| format!("{name} stays behind"))
 }
 
 fn setting(name: &str, value: &str, durable: bool) -> Setting {

@@ -6,6 +6,8 @@ use crate::{
     database::Setting, latency::Percentiles, load::Measured, machine::Machine, pgbench, scenario::Action,
 };
 
+/// The demand on imports is about a file of this size at least.
+const WHOLE_HISTORY_ROWS: u64 = 500_000;
 /// The version of `latest.json`.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -325,8 +327,9 @@ fn bounds(rows: &[Row], engines: &[EngineFacts]) -> Vec<Bound> {
         ),
     ];
     let sqlite = engines.iter().find(|facts| facts.engine == "sqlite");
-    let import = sqlite
-        .and_then(|facts| facts.import.as_ref())
+    let import = sqlite.and_then(|facts| facts.import.as_ref());
+    let import = import
+        .filter(|import| import.rows >= WHOLE_HISTORY_ROWS)
         .map(|import| import.seconds);
     bounds.push(Bound::new(
         "SQLite: import of a shop's history",

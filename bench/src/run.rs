@@ -51,14 +51,11 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(20);
 /// When something cannot be set up.
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
     let began = Instant::now();
-    let places = &options.surroundings;
-    let binary = match &places.huika {
+    let surroundings = &options.surroundings;
+    let binary = match &surroundings.huika {
         Some(binary) => binary.clone(),
         None => server::build().await?,
     };
-    std::fs::create_dir_all(&places.work_dir)
-        .with_context(|| format!("{} cannot be made", places.work_dir.display()))?;
-    let folder = places.work_dir.canonicalize()?;
     let mut results = Results {
         format: FORMAT,
         started_at: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
@@ -72,13 +69,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
         bounds: Vec::new(),
     };
     let bench = Bench {
-        places: Places {
-            folder,
-            postgres: places.postgres_url.clone(),
-            mysql: places.mysql_url.clone(),
-        },
+        places: Places::of(surroundings)?,
         opening: Opening {
-            members: usize::try_from(places.members)?,
+            members: usize::try_from(surroundings.members)?,
             lots: LOTS,
             points_per_lot: POINTS_PER_LOT,
         },
@@ -89,7 +82,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
         options,
     };
     for engine in &bench.options.engines {
-        bench.engine(Engine::from(*engine), &mut results).await?;
+        let engine = Engine::from(*engine);
+        // What fails on one engine says nothing about the others.
+        if let Err(error) = bench.engine(engine, &mut results).await {
+            results.complaints.push(format!("{}: {error:#}", engine.name()));
+        }
+    }
+    if !bench.options.surroundings.keep {
+        bench.places.clean_up().await?;
     }
     results.seconds = began.elapsed().as_secs_f64();
     results.conclude();

@@ -78,7 +78,14 @@ impl Verdicts {
         zh: impl Into<String>,
     ) {
         let (value, en, zh) = (value.to_string(), en.into(), zh.into());
-        self.0.push(Verdict { setting, value, level, code, en, zh });
+        self.0.push(Verdict {
+            setting,
+            value,
+            level,
+            code,
+            en,
+            zh,
+        });
     }
 
     fn fine(&mut self, setting: (&'static str, &dyn ToString)) {
@@ -88,7 +95,10 @@ impl Verdicts {
 
 /// How many of the verdicts are unsafe.
 pub(crate) fn count_unsafe(verdicts: &[Verdict]) -> usize {
-    verdicts.iter().filter(|verdict| verdict.level == Level::Unsafe).count()
+    verdicts
+        .iter()
+        .filter(|verdict| verdict.level == Level::Unsafe)
+        .count()
 }
 
 /// Verdicts that need nothing but the settings and a look at the key file.
@@ -109,11 +119,22 @@ fn in_production(config: &Config) -> bool {
 
 /// What is unsafe for a shop and accepted for trying out.
 fn strict(config: &Config) -> Level {
-    if in_production(config) { Level::Unsafe } else { Level::Note }
+    if in_production(config) {
+        Level::Unsafe
+    } else {
+        Level::Note
+    }
 }
 
 fn environment(config: &Config, verdicts: &mut Verdicts) {
-    let setting = ("environment", &if in_production(config) { "production" } else { "development" } as &dyn ToString);
+    let setting = (
+        "environment",
+        &if in_production(config) {
+            "production"
+        } else {
+            "development"
+        } as &dyn ToString,
+    );
     if in_production(config) {
         return verdicts.fine(setting);
     }
@@ -140,7 +161,10 @@ fn database(config: &Config, verdicts: &mut Verdicts) {
     } else {
         verdicts.fine(setting);
     }
-    let connections = ("database.max_connections", &config.database.max_connections as &dyn ToString);
+    let connections = (
+        "database.max_connections",
+        &config.database.max_connections as &dyn ToString,
+    );
     // Points, ledger and orders have lanes of their own, and each lane holds a connection while it works.
     let wanted = 3 * config.committer.lanes + 2;
     if !on_sqlite && (config.database.max_connections as usize) < wanted {
@@ -158,7 +182,11 @@ fn database(config: &Config, verdicts: &mut Verdicts) {
 
 fn server(config: &Config, verdicts: &mut Verdicts) {
     let listen = ("server.listen", &config.server.listen as &dyn ToString);
-    let https = config.server.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+    let https = config
+        .server
+        .public_url
+        .as_ref()
+        .is_some_and(|url| url.scheme() == "https");
     if config.server.listen.ip().is_loopback() || (in_production(config) && https) {
         verdicts.fine(listen);
     } else {
@@ -190,7 +218,10 @@ fn server(config: &Config, verdicts: &mut Verdicts) {
         Some(url) => verdicts.fine(("server.public_url", url)),
         None => verdicts.fine(("server.public_url", &"(not set)")),
     }
-    verdicts.fine(("server.request_timeout_seconds", &config.server.request_timeout_seconds));
+    verdicts.fine((
+        "server.request_timeout_seconds",
+        &config.server.request_timeout_seconds,
+    ));
     verdicts.fine(("server.max_body_bytes", &config.server.max_body_bytes));
 }
 
@@ -259,7 +290,9 @@ fn rest(config: &Config, verdicts: &mut Verdicts) {
     let format = format!("{:?}", config.log.format).to_lowercase();
     verdicts.fine(("log.format", &format));
     let filter = ("log.filter", &config.log.filter as &dyn ToString);
-    let wordy = ["debug", "trace"].iter().any(|level| config.log.filter.contains(level));
+    let wordy = ["debug", "trace"]
+        .iter()
+        .any(|level| config.log.filter.contains(level));
     if in_production(config) && wordy {
         verdicts.add(
             Level::Note,
@@ -322,7 +355,13 @@ pub(crate) async fn of_surroundings(config: &Config, db: Result<Db, String>) -> 
         let setting = ("redis.url", url as &dyn ToString);
         let reason = match tokio::time::timeout(ANSWER_WITHIN, NonceStore::redis(url.reveal())).await {
             Ok(Ok(_)) => {
-                verdicts.add(Level::Fine, setting, "check.redis_answers", "Redis answers.", "Redis 连接正常。");
+                verdicts.add(
+                    Level::Fine,
+                    setting,
+                    "check.redis_answers",
+                    "Redis answers.",
+                    "Redis 连接正常。",
+                );
                 return verdicts.0;
             }
             Ok(Err(error)) => error.to_string(),
@@ -353,7 +392,10 @@ async fn tables(config: &Config, db: &Db, verdicts: &mut Verdicts) {
             );
         }
         Ok(pending) if pending.is_empty() => {
-            let words = ("it answers, and its tables are current.", "连接正常，表结构为最新。");
+            let words = (
+                "it answers, and its tables are current.",
+                "连接正常，表结构为最新。",
+            );
             verdicts.add(Level::Fine, setting, "check.database_current", words.0, words.1);
             in_use(config, db, verdicts).await;
         }
@@ -381,7 +423,9 @@ async fn in_use(config: &Config, db: &Db, verdicts: &mut Verdicts) {
         );
     }
     // Numbers are given out from 0: a higher one means that others are at work.
-    let Ok(lease) = NodeLease::acquire(db).await else { return };
+    let Ok(lease) = NodeLease::acquire(db).await else {
+        return;
+    };
     let others = lease.node();
     // Lapses by itself after a minute where this fails.
     let _ = lease.release(db).await;
@@ -400,7 +444,9 @@ async fn in_use(config: &Config, db: &Db, verdicts: &mut Verdicts) {
 /// the old one is lost. Whatever is done to an installation leaves an audit entry, beginning with its owner.
 pub(crate) async fn key_is_lost(config: &Config, db: &Db) -> bool {
     key_file::look(&config.security.key_file) == KeyFileState::Missing
-        && list_audit(&mut &*db, None, 1).await.is_ok_and(|entries| !entries.is_empty())
+        && list_audit(&mut &*db, None, 1)
+            .await
+            .is_ok_and(|entries| !entries.is_empty())
 }
 
 #[cfg(test)]
@@ -411,14 +457,20 @@ mod tests {
 
     fn codes(config: &Config) -> Vec<(&'static str, Level)> {
         let verdicts = of_settings(config).into_iter();
-        verdicts.filter(|verdict| verdict.level != Level::Fine).map(|verdict| (verdict.code, verdict.level)).collect()
+        verdicts
+            .filter(|verdict| verdict.level != Level::Fine)
+            .map(|verdict| (verdict.code, verdict.level))
+            .collect()
     }
 
     #[test]
     fn every_setting_has_a_verdict() {
         let verdicts = of_settings(&Config::default());
         for path in Config::paths() {
-            assert!(verdicts.iter().any(|verdict| verdict.setting == path), "{path} has no verdict");
+            assert!(
+                verdicts.iter().any(|verdict| verdict.setting == path),
+                "{path} has no verdict"
+            );
         }
     }
 
@@ -429,7 +481,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         config.security.key_file = folder.path().join("huika.key");
         let (note, refused) = (Level::Note, Level::Unsafe);
-        assert_eq!(codes(&config), [("check.development", note), ("check.key_file_to_be_made", note)]);
+        assert_eq!(
+            codes(&config),
+            [("check.development", note), ("check.key_file_to_be_made", note)]
+        );
 
         config.environment = Environment::Production;
         config.server.listen = "0.0.0.0:80".parse().unwrap();

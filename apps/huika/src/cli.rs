@@ -2,13 +2,7 @@
 //!
 //! 0: done. 1: not done, or what was looked at is not as it should be. 2: the command line was not understood.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use huika_core::{Clock, Currency, Language, Rng};
@@ -26,9 +20,14 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(100);
 
 /// 会卡 Huika: membership and loyalty for merchants, in one program.
 #[derive(Debug, Parser)]
-#[command(name = "huika", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "huika",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Settings come from huika.toml, then from variables such as HUIKA_DATABASE__URL, then from flags; `huika check` shows \
-them. Start with `huika demo --serve` to look around, with `huika serve` to work.")]
+them. Start with `huika demo --serve` to look around, with `huika serve` to work."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -242,7 +241,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let language = surroundings.language.unwrap_or(Language::English);
-    let output = Output { json: cli.shared.json, language };
+    let output = Output {
+        json: cli.shared.json,
+        language,
+    };
     match start(cli, &surroundings, output) {
         Ok(code) => code,
         Err(failure) => {
@@ -253,6 +255,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(cli: Cli, surroundings: &Surroundings, output: Output) -> Result<ExitCode, Failure> {
+    if let (Command::Demo(_), Some(_)) = (&cli.command, &cli.shared.database_url) {
+        let reason = "a demo keeps its database in its own folder: choose that with --data-dir".into();
+        return Err(CommandError::ConfigInvalid { reason }.into());
+    }
     let config = Config::load(cli.shared.config.as_deref(), surroundings, &flags_of(&cli))?;
     let serves = match &cli.command {
         Command::Serve(_) | Command::Worker(_) => true,
@@ -261,11 +267,28 @@ fn start(cli: Cli, surroundings: &Surroundings, output: Output) -> Result<ExitCo
     };
     // The default is for servers: a command that answers on the terminal logs warnings only.
     let quiet = !serves && config.log.filter == Config::default().log.filter;
-    telemetry::start_logs(&config.log, if quiet { telemetry::QUIET } else { &config.log.filter });
+    telemetry::start_logs(
+        &config.log,
+        if quiet {
+            telemetry::QUIET
+        } else {
+            &config.log.filter
+        },
+    );
 
-    let refused = |error: std::io::Error| CommandError::SystemRefused { reason: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(refused)?;
-    let context = Context { config, output, clock: Clock::system(), rng: Rng::system() };
+    let refused = |error: std::io::Error| CommandError::SystemRefused {
+        reason: error.to_string(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(refused)?;
+    let context = Context {
+        config,
+        output,
+        clock: Clock::system(),
+        rng: Rng::system(),
+    };
     let result = runtime.block_on(dispatch(context, cli.command));
     runtime.shutdown_timeout(LEAVE_WITHIN);
     result
@@ -301,4 +324,3 @@ fn flags_of(cli: &Cli) -> Flags {
     }
     flags
 }
-

@@ -79,8 +79,12 @@ fn subscribers() -> Vec<Arc<dyn Subscriber>> {
 /// # Errors
 /// When it cannot be reached.
 pub async fn connect(config: &Config, clock: Clock, rng: Rng) -> Result<Db, Failure> {
-    let options = DbOptions { max_connections: config.database.max_connections };
-    let db = Db::connect(config.database.url.reveal(), &options, clock, rng).await.map_err(Failure::database)?;
+    let options = DbOptions {
+        max_connections: config.database.max_connections,
+    };
+    let db = Db::connect(config.database.url.reveal(), &options, clock, rng)
+        .await
+        .map_err(Failure::database)?;
     Ok(db.with_topics(outbox::topics(&subscribers())))
 }
 
@@ -140,7 +144,10 @@ impl Workplace {
             () = self.lease.keep(self.db.clone()) => return Err(CommandError::LeaseLost.into()),
         };
         if let Err(error) = self.lease.release(&self.db).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the node number was not given back; it lapses");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the node number was not given back; it lapses"
+            );
         }
         self.db.close().await;
         result
@@ -168,13 +175,36 @@ impl Services {
         let (db, ids) = (place.db.clone(), place.ids.clone());
         let (lanes, max_batch) = (options.lanes, options.max_batch);
         let keyring = Arc::new(keyring);
-        let staff = Staff::new(db.clone(), ids.clone(), Arc::clone(&keyring), permissions(), nonces);
+        let staff = Staff::new(
+            db.clone(),
+            ids.clone(),
+            Arc::clone(&keyring),
+            permissions(),
+            nonces,
+        );
         let members = Members::new(db.clone(), ids.clone(), keyring);
         let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions { lanes, max_batch });
-        let loyalty =
-            Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &LoyaltyOptions { lanes, max_batch });
-        let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &OrdersOptions { lanes, max_batch });
-        Self { db, ids, staff, members, loyalty, orders }
+        let loyalty = Loyalty::start(
+            db.clone(),
+            ids.clone(),
+            ledger,
+            members.clone(),
+            &LoyaltyOptions { lanes, max_batch },
+        );
+        let orders = Orders::start(
+            db.clone(),
+            ids.clone(),
+            loyalty.clone(),
+            &OrdersOptions { lanes, max_batch },
+        );
+        Self {
+            db,
+            ids,
+            staff,
+            members,
+            loyalty,
+            orders,
+        }
     }
 
     /// Everything that is served, closed and ready.
@@ -192,7 +222,10 @@ impl Services {
     fn api(&self, limit: BodyLimit) -> (Router, OpenApi) {
         let authenticator: Arc<dyn Authenticator> = Arc::new(self.staff.clone());
         let usual = OpenApiRouter::default()
-            .merge(operations::router(Operations::new(self.db.clone(), self.ids.clone())))
+            .merge(operations::router(Operations::new(
+                self.db.clone(),
+                self.ids.clone(),
+            )))
             .merge(huika_staff::http::router(self.staff.clone()))
             .merge(huika_members::http::router(self.members.clone()))
             .merge(huika_loyalty::http::router(self.loyalty.clone()))

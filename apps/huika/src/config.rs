@@ -165,7 +165,10 @@ pub struct SetupConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: Address("sqlite:data/huika.db".into()), max_connections: 16 }
+        Self {
+            url: Address("sqlite:data/huika.db".into()),
+            max_connections: 16,
+        }
     }
 }
 impl Default for ServerConfig {
@@ -180,27 +183,42 @@ impl Default for ServerConfig {
 }
 impl Default for SecurityConfig {
     fn default() -> Self {
-        Self { key_file: DEFAULT_KEY_FILE.into() }
+        Self {
+            key_file: DEFAULT_KEY_FILE.into(),
+        }
     }
 }
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, filter: "info".into() }
+        Self {
+            format: LogFormat::Auto,
+            filter: "info".into(),
+        }
     }
 }
 impl Default for WorkerConfig {
     fn default() -> Self {
-        Self { enabled: true, parallel: 4 }
+        Self {
+            enabled: true,
+            parallel: 4,
+        }
     }
 }
 impl Default for CommitterConfig {
     fn default() -> Self {
-        Self { lanes: 2, max_batch: 256 }
+        Self {
+            lanes: 2,
+            max_batch: 256,
+        }
     }
 }
 impl Default for SetupConfig {
     fn default() -> Self {
-        Self { owner_email: DEFAULT_OWNER.into(), currency: Currency::CNY, time_zone: "Asia/Shanghai".into() }
+        Self {
+            owner_email: DEFAULT_OWNER.into(),
+            currency: Currency::CNY,
+            time_zone: "Asia/Shanghai".into(),
+        }
     }
 }
 
@@ -225,9 +243,16 @@ impl From<&str> for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Parameters may hold a password too, and a password may hold an @.
-        let (address, parameters) = self.0.split_once('?').map_or((&*self.0, ""), |(address, _)| (address, "?…"));
-        let parts = address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
-        let Some((scheme, (credentials, host))) = parts else { return write!(f, "{address}{parameters}") };
+        let (address, parameters) = self
+            .0
+            .split_once('?')
+            .map_or((&*self.0, ""), |(address, _)| (address, "?…"));
+        let parts = address
+            .split_once("://")
+            .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        let Some((scheme, (credentials, host))) = parts else {
+            return write!(f, "{address}{parameters}");
+        };
         let user = credentials.split(':').next().unwrap_or_default();
         let secret = if credentials.contains(':') { ":***" } else { "" };
         write!(f, "{scheme}://{user}{secret}@{host}{parameters}")
@@ -261,17 +286,27 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Reads the environment of the process.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
     pub fn read() -> Self {
         // As the C library decides it: the first of these that is set.
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
             .into_iter()
             .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let language =
-            locale.map(|locale| if locale.starts_with("zh") { Language::Chinese } else { Language::English });
+        let language = locale.map(|locale| {
+            if locale.starts_with("zh") {
+                Language::Chinese
+            } else {
+                Language::English
+            }
+        });
         // A variable of ours that is not UTF-8 shows as a wrong value; those of others do not matter.
         let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
             .filter(|(name, _)| name.starts_with(PREFIX))
             .collect();
         Self { variables, language }
@@ -279,13 +314,21 @@ impl Surroundings {
 
     /// Surroundings for tests.
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { variables, language: None }
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Self {
+            variables,
+            language: None,
+        }
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
         let found = self.variables.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -295,8 +338,14 @@ impl Config {
     ///
     /// # Errors
     /// [`CommandError::ConfigInvalid`] and [`CommandError::UnknownVariable`], which name the key and its layer.
-    pub fn load(file: Option<&Path>, surroundings: &Surroundings, flags: &Flags) -> Result<Self, CommandError> {
-        let named = file.map(Path::to_path_buf).or_else(|| surroundings.variable("HUIKA_CONFIG").map(PathBuf::from));
+    pub fn load(
+        file: Option<&Path>,
+        surroundings: &Surroundings,
+        flags: &Flags,
+    ) -> Result<Self, CommandError> {
+        let named = file
+            .map(Path::to_path_buf)
+            .or_else(|| surroundings.variable("HUIKA_CONFIG").map(PathBuf::from));
         let mut figment = Figment::new();
         let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
         match std::fs::read_to_string(&path) {
@@ -317,31 +366,55 @@ impl Config {
     /// Checks what the types cannot.
     fn validate(&self) -> Result<(), CommandError> {
         let ranges = [
-            ("database.max_connections", u64::from(self.database.max_connections), 1, 1_000),
-            ("server.request_timeout_seconds", self.server.request_timeout_seconds, 1, 600),
-            ("server.max_body_bytes", self.server.max_body_bytes as u64, 1 << 10, 32 << 20),
+            (
+                "database.max_connections",
+                u64::from(self.database.max_connections),
+                1,
+                1_000,
+            ),
+            (
+                "server.request_timeout_seconds",
+                self.server.request_timeout_seconds,
+                1,
+                600,
+            ),
+            (
+                "server.max_body_bytes",
+                self.server.max_body_bytes as u64,
+                1 << 10,
+                32 << 20,
+            ),
             ("worker.parallel", self.worker.parallel as u64, 1, 256),
             ("committer.lanes", self.committer.lanes as u64, 1, 64),
             ("committer.max_batch", self.committer.max_batch as u64, 1, 2_048),
         ];
         for (path, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
-                return Err(invalid(format!("{path} is {value} and must lie between {least} and {most}")));
+                return Err(invalid(format!(
+                    "{path} is {value} and must lie between {least} and {most}"
+                )));
             }
         }
-        huika_db::Engine::of_url(self.database.url.reveal()).map_err(|error| invalid(format!("database.url: {error}")))?;
+        huika_db::Engine::of_url(self.database.url.reveal())
+            .map_err(|error| invalid(format!("database.url: {error}")))?;
         if let Some(url) = &self.server.public_url
             && !matches!(url.scheme(), "http" | "https")
         {
-            return Err(invalid("server.public_url begins with https:// (or http:// for trying out)"));
+            return Err(invalid(
+                "server.public_url begins with https:// (or http:// for trying out)",
+            ));
         }
         if let Some(url) = &self.redis.url
-            && !["redis://", "rediss://"].iter().any(|scheme| url.reveal().starts_with(scheme))
+            && !["redis://", "rediss://"]
+                .iter()
+                .any(|scheme| url.reveal().starts_with(scheme))
         {
             return Err(invalid("redis.url begins with redis:// or rediss://"));
         }
-        Calendar::try_new(&self.setup.time_zone).map_err(|error| invalid(format!("setup.time_zone: {error}")))?;
-        crate::telemetry::parse_filter(&self.log.filter).map_err(|error| invalid(format!("log.filter: {error}")))?;
+        Calendar::try_new(&self.setup.time_zone)
+            .map_err(|error| invalid(format!("setup.time_zone: {error}")))?;
+        crate::telemetry::parse_filter(&self.log.filter)
+            .map_err(|error| invalid(format!("log.filter: {error}")))?;
         Ok(())
     }
 
@@ -359,7 +432,11 @@ fn collect_paths(tree: &serde_json::Value, prefix: String, paths: &mut Vec<Strin
     match tree.as_object() {
         Some(section) => {
             for (key, value) in section {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 collect_paths(value, path, paths);
             }
         }
@@ -368,7 +445,9 @@ fn collect_paths(tree: &serde_json::Value, prefix: String, paths: &mut Vec<Strin
 }
 
 fn invalid(reason: impl Into<String>) -> CommandError {
-    CommandError::ConfigInvalid { reason: reason.into() }
+    CommandError::ConfigInvalid {
+        reason: reason.into(),
+    }
 }
 
 /// One source of settings.
@@ -379,8 +458,12 @@ struct Layer {
 
 impl Layer {
     fn of_file(path: &Path, text: &str) -> Result<Self, CommandError> {
-        let settings: Dict = Toml::from_str(text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
-        Ok(Self { name: path.display().to_string(), settings })
+        let settings: Dict =
+            Toml::from_str(text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+        Ok(Self {
+            name: path.display().to_string(),
+            settings,
+        })
     }
 
     fn of_variables(variables: &[(String, String)]) -> Result<Self, CommandError> {
@@ -396,7 +479,10 @@ impl Layer {
             }
             insert(&mut settings, &path, scalar(text));
         }
-        Ok(Self { name: "the environment".into(), settings })
+        Ok(Self {
+            name: "the environment".into(),
+            settings,
+        })
     }
 
     fn of_flags(flags: &Flags) -> Self {
@@ -404,7 +490,10 @@ impl Layer {
         for (path, value) in &flags.0 {
             insert(&mut settings, path, value.clone());
         }
-        Self { name: "the command line".into(), settings }
+        Self {
+            name: "the command line".into(),
+            settings,
+        }
     }
 }
 
@@ -436,7 +525,9 @@ fn insert(settings: &mut Dict, path: &str, value: Value) {
             settings.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let section = settings.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+            let section = settings
+                .entry(section.to_owned())
+                .or_insert_with(|| Dict::new().into());
             if let Value::Dict(_, inner) = section {
                 insert(inner, rest, value);
             }
@@ -447,12 +538,28 @@ fn insert(settings: &mut Dict, path: &str, value: Value) {
 /// The first error in words: where, what, and in which layer. Values are not repeated: one may hold a password.
 fn words_of(error: figment::Error) -> String {
     let path = error.path.join(".");
-    let layer = error.metadata.as_ref().map_or("the defaults", |metadata| &*metadata.name);
+    let layer = error
+        .metadata
+        .as_ref()
+        .map_or("the defaults", |metadata| &*metadata.name);
     let what = match &error.kind {
         Kind::UnknownField(name, known) => {
-            let section = error.path.iter().filter(|part| *part != name).cloned().collect::<Vec<_>>().join(".");
-            let place = if section.is_empty() { String::new() } else { format!("[{section}] ") };
-            return format!("{layer}: {place}knows no key {name}; it knows {}", known.join(", "));
+            let section = error
+                .path
+                .iter()
+                .filter(|part| *part != name)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(".");
+            let place = if section.is_empty() {
+                String::new()
+            } else {
+                format!("[{section}] ")
+            };
+            return format!(
+                "{layer}: {place}knows no key {name}; it knows {}",
+                known.join(", ")
+            );
         }
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => format!("expected {expected}"),
         Kind::UnknownVariant(name, known) => format!("{name} is none of {}", known.join(", ")),
@@ -475,7 +582,10 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let file = "[database]\nurl = \"sqlite:file.db\"\nmax_connections = 3\n[worker]\nparallel = 9\n";
-        let variables = [("HUIKA_DATABASE__URL", "sqlite:variable.db"), ("HUIKA_WORKER__PARALLEL", "7")];
+        let variables = [
+            ("HUIKA_DATABASE__URL", "sqlite:variable.db"),
+            ("HUIKA_WORKER__PARALLEL", "7"),
+        ];
         let mut flags = Flags::default();
         flags.set("worker.parallel", Some(5_u64));
         flags.set("server.listen", None::<String>);
@@ -490,17 +600,41 @@ mod tests {
         let none = Flags::default;
         let refused = |file: &str, variables: &[(&str, &str)]| load(file, variables, none()).unwrap_err();
         for (file, variables, words) in [
-            ("[database]\nurll = 1", &[][..], vec!["huika.toml", "[database]", "urll", "max_connections"]),
+            (
+                "[database]\nurll = 1",
+                &[][..],
+                vec!["huika.toml", "[database]", "urll", "max_connections"],
+            ),
             ("databse = 1", &[], vec!["huika.toml", "databse"]),
-            ("[server]\nlisten = \"localhost\"", &[], vec!["huika.toml", "server.listen"]),
+            (
+                "[server]\nlisten = \"localhost\"",
+                &[],
+                vec!["huika.toml", "server.listen"],
+            ),
             ("[server", &[], vec!["huika.toml"]),
             ("environment = \"live\"", &[], vec!["live", "production"]),
             ("", &[("HUIKA_DATABSE__URL", "x")], vec!["HUIKA_DATABSE__URL"]),
             ("", &[("HUIKA_DATABASE", "x")], vec!["HUIKA_DATABASE"]),
-            ("", &[("HUIKA_WORKER__PARALLEL", "many")], vec!["environment", "worker.parallel"]),
-            ("", &[("HUIKA_WORKER__PARALLEL", "0")], vec!["worker.parallel", "between"]),
-            ("[database]\nurl = \"oracle:x\"", &[], vec!["database.url", "sqlite"]),
-            ("[setup]\ntime_zone = \"Mars\"", &[], vec!["setup.time_zone", "Mars"]),
+            (
+                "",
+                &[("HUIKA_WORKER__PARALLEL", "many")],
+                vec!["environment", "worker.parallel"],
+            ),
+            (
+                "",
+                &[("HUIKA_WORKER__PARALLEL", "0")],
+                vec!["worker.parallel", "between"],
+            ),
+            (
+                "[database]\nurl = \"oracle:x\"",
+                &[],
+                vec!["database.url", "sqlite"],
+            ),
+            (
+                "[setup]\ntime_zone = \"Mars\"",
+                &[],
+                vec!["setup.time_zone", "Mars"],
+            ),
             ("[setup]\ncurrency = \"JPY\"", &[], vec!["setup.currency"]),
             ("[log]\nfilter = \"=====\"", &[], vec!["log.filter"]),
             ("[redis]\nurl = \"http://x\"", &[], vec!["redis.url"]),
@@ -516,21 +650,35 @@ mod tests {
 
     #[test]
     fn variables_of_tests_the_log_and_the_file_are_no_settings() {
-        let variables = [("HUIKA_TEST_POSTGRES_URL", "x"), ("HUIKA_LOG", "debug"), ("HUIKA_CONFIG", "")];
+        let variables = [
+            ("HUIKA_TEST_POSTGRES_URL", "x"),
+            ("HUIKA_LOG", "debug"),
+            ("HUIKA_CONFIG", ""),
+        ];
         let config = load("", &variables, Flags::default()).unwrap();
         assert_eq!(config.log.filter, "debug");
-        let missing = Config::load(Some(Path::new("/nonexistent.toml")), &Surroundings::default(), &Flags::default());
+        let missing = Config::load(
+            Some(Path::new("/nonexistent.toml")),
+            &Surroundings::default(),
+            &Flags::default(),
+        );
         assert!(missing.unwrap_err().to_string().contains("/nonexistent.toml"));
     }
 
     #[test]
     fn passwords_of_addresses_are_not_shown() {
         for (address, shown) in [
-            ("postgres://huika:s3@cr:et@db.example/huika", "postgres://huika:***@db.example/huika"),
+            (
+                "postgres://huika:s3@cr:et@db.example/huika",
+                "postgres://huika:***@db.example/huika",
+            ),
             ("mysql://root@127.0.0.1/test", "mysql://root@127.0.0.1/test"),
             ("redis://:secret@cache:6379", "redis://:***@cache:6379"),
             ("sqlite:data/huika.db", "sqlite:data/huika.db"),
-            ("postgres://db.example/huika?password=s3cret", "postgres://db.example/huika?…"),
+            (
+                "postgres://db.example/huika?password=s3cret",
+                "postgres://db.example/huika?…",
+            ),
         ] {
             assert_eq!(Address::from(address).to_string(), shown);
         }

@@ -22,9 +22,9 @@ problems! {
 
         /// A production setting is unsafe.
         [422 "config.unsafe"]
-        ConfigUnsafe { count: usize }
-        en "{count} settings are unsafe for production, see above: correct them and start again."
-        zh "有 {count} 项生产环境配置不安全（见上），请修正后重新启动。";
+        ConfigUnsafe { codes: String }
+        en "Settings are unsafe for production ({codes}): `huika check` says why. Correct them and start again."
+        zh "存在不安全的生产环境配置（{codes}）：请运行 `huika check` 查看说明，修正后重新启动。";
 
         /// The key file does not exist where it must.
         [422 "key_file.missing"]
@@ -122,12 +122,19 @@ impl Failure {
 
     /// A failure of the database, whose causes the person at the machine may see.
     pub(crate) fn database(error: DbError) -> Self {
-        CommandError::DatabaseUnusable { reason: chain(&error) }.into()
+        CommandError::DatabaseUnusable {
+            reason: chain(&error),
+        }
+        .into()
     }
 
     /// A file that cannot be read or written.
     pub(crate) fn file(path: &std::path::Path, error: impl fmt::Display) -> Self {
-        CommandError::FileUnusable { path: path.display().to_string(), reason: error.to_string() }.into()
+        CommandError::FileUnusable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        }
+        .into()
     }
 }
 
@@ -149,7 +156,11 @@ impl<E: Refusal> From<E> for Failure {
             en = format!("{en} ({causes})");
             zh = format!("{zh}（{causes}）");
         }
-        Self { code: problem.code, en, zh }
+        Self {
+            code: problem.code,
+            en,
+            zh,
+        }
     }
 }
 
@@ -157,7 +168,10 @@ impl<E: Refusal> From<E> for Failure {
 pub(crate) fn backup_failure(error: BackupError) -> Failure {
     match error {
         BackupError::Db(error) => Failure::database(error),
-        other => CommandError::BackupFailed { reason: chain(&other) }.into(),
+        other => CommandError::BackupFailed {
+            reason: chain(&other),
+        }
+        .into(),
     }
 }
 

@@ -26,7 +26,9 @@ pub async fn documents(clock: &Clock, rng: &Rng) -> Result<Vec<(&'static str, St
     let description = description(clock, rng).await?;
     let openapi = description
         .to_pretty_json()
-        .map_err(|error| CommandError::SystemRefused { reason: error.to_string() })?;
+        .map_err(|error| CommandError::SystemRefused {
+            reason: error.to_string(),
+        })?;
     Ok(vec![
         ("openapi.json", openapi + "\n"),
         ("errors.md", errors()),
@@ -37,9 +39,14 @@ pub async fn documents(clock: &Clock, rng: &Rng) -> Result<Vec<(&'static str, St
 
 /// The description of the API. The routes ask for services, so they get some on a database in memory.
 async fn description(clock: &Clock, rng: &Rng) -> Result<OpenApi, Failure> {
-    let db = Db::connect("sqlite::memory:", &DbOptions::default(), clock.clone(), rng.clone())
-        .await
-        .map_err(Failure::database)?;
+    let db = Db::connect(
+        "sqlite::memory:",
+        &DbOptions::default(),
+        clock.clone(),
+        rng.clone(),
+    )
+    .await
+    .map_err(Failure::database)?;
     compose::prepare(&db, Migrate::Apply).await?;
     let place = Workplace::enter(db).await?;
     let nonces = NonceStore::in_process(clock.now());
@@ -53,7 +60,10 @@ fn errors() -> String {
     let mut area = "";
     for (name, kinds) in compose::problem_kinds() {
         if name != area {
-            let _ = write!(text, "\n## {name}\n\n| code | status | English | 中文 |\n|---|---|---|---|\n");
+            let _ = write!(
+                text,
+                "\n## {name}\n\n| code | status | English | 中文 |\n|---|---|---|---|\n"
+            );
             area = name;
         }
         for kind in kinds {
@@ -61,7 +71,9 @@ fn errors() -> String {
             let _ = writeln!(text, "| `{code}` | {status} | {} | {} |", cell(en), cell(zh));
         }
     }
-    text.push_str("\n## The command line\n\nWhat the commands of `huika` refuse with; the exit code is 1.\n\n");
+    text.push_str(
+        "\n## The command line\n\nWhat the commands of `huika` refuse with; the exit code is 1.\n\n",
+    );
     text.push_str("| code | English | 中文 |\n|---|---|---|\n");
     for ProblemKind { code, en, zh, .. } in CommandError::KINDS {
         let _ = writeln!(text, "| `{code}` | {} | {} |", cell(en), cell(zh));
@@ -74,7 +86,13 @@ fn permissions() -> String {
     text.push_str("Owners have all of them. An API client has those that it was given.\n\n");
     text.push_str("| permission | English | 中文 |\n|---|---|---|\n");
     for permission in compose::permissions() {
-        let _ = writeln!(text, "| `{}` | {} | {} |", permission.name, cell(permission.en), cell(permission.zh));
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            permission.name,
+            cell(permission.en),
+            cell(permission.zh)
+        );
     }
     text
 }
@@ -90,8 +108,18 @@ fn schema(migrations: &[Migration]) -> String {
     for engine in [Engine::Sqlite, Engine::Postgres, Engine::Mysql] {
         let rule = "=".repeat(20);
         let _ = write!(text, "\n-- {rule} {} {rule}\n", engine.name());
-        for Migration { module, number, name, sql } in migrations {
-            let _ = write!(text, "\n-- {module} {number:04} {name}\n\n{}\n", types_of(engine, sql).trim());
+        for Migration {
+            module,
+            number,
+            name,
+            sql,
+        } in migrations
+        {
+            let _ = write!(
+                text,
+                "\n-- {module} {number:04} {name}\n\n{}\n",
+                types_of(engine, sql).trim()
+            );
         }
     }
     text
@@ -103,9 +131,13 @@ fn types_of(engine: Engine, sql: &str) -> String {
     let mut rest = sql;
     while let Some((before, token, after)) = next_type(rest) {
         text.push_str(before);
-        let (name, size) = token.split_once('(').map_or((token, ""), |(name, size)| (name, size.trim_end_matches(')')));
+        let (name, size) = token
+            .split_once('(')
+            .map_or((token, ""), |(name, size)| (name, size.trim_end_matches(')')));
         text.push_str(&match (name, engine) {
-            ("key" | "text" | "long_text", Engine::Sqlite) | ("long_text", Engine::Postgres) => "TEXT".to_owned(),
+            ("key" | "text" | "long_text", Engine::Sqlite) | ("long_text", Engine::Postgres) => {
+                "TEXT".to_owned()
+            }
             ("key", Engine::Postgres) => format!("VARCHAR({size}) COLLATE \"C\""),
             ("key", Engine::Mysql) => format!("VARCHAR({size}) CHARACTER SET ascii COLLATE ascii_bin"),
             ("text", _) => format!("VARCHAR({size})"),
@@ -115,7 +147,9 @@ fn types_of(engine: Engine, sql: &str) -> String {
             ("bytes", Engine::Mysql) => format!("VARBINARY({size})"),
             ("clustered", Engine::Sqlite) => "WITHOUT ROWID".to_owned(),
             ("clustered", Engine::Postgres) => String::new(),
-            ("clustered", Engine::Mysql) => "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin".to_owned(),
+            ("clustered", Engine::Mysql) => {
+                "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin".to_owned()
+            }
             _ => format!("{{{token}}}"),
         });
         rest = after;
@@ -147,7 +181,9 @@ mod tests {
         let (clock, rng) = (Clock::system(), Rng::seeded(1));
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("schema.db").display());
-        let db = Db::connect(&url, &DbOptions::default(), clock, rng).await.unwrap();
+        let db = Db::connect(&url, &DbOptions::default(), clock, rng)
+            .await
+            .unwrap();
         compose::prepare(&db, Migrate::Apply).await.unwrap();
         let written = spaceless(&schema(&compose::migrations()));
         let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'kernel_migration'";

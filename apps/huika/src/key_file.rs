@@ -47,7 +47,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<Keyring>, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unusable(path, error)),
     };
-    Keyring::parse(&text).map(Some).map_err(|error| unusable(path, error))
+    Keyring::parse(&text)
+        .map(Some)
+        .map_err(|error| unusable(path, error))
 }
 
 /// Makes the file with fresh keys, for its owner alone, and reads it back. Of two processes that start at once one
@@ -85,7 +87,9 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(unix)]
 fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).ok().map(|metadata| metadata.permissions().mode())
+    fs::metadata(path)
+        .ok()
+        .map(|metadata| metadata.permissions().mode())
 }
 
 #[cfg(not(unix))]
@@ -94,7 +98,10 @@ fn mode(_: &Path) -> Option<u32> {
 }
 
 fn unusable(path: &Path, reason: impl ToString) -> CommandError {
-    CommandError::KeyFileUnusable { path: path.display().to_string(), reason: reason.to_string() }
+    CommandError::KeyFileUnusable {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,17 @@ impl Operations {
             .run_tx("operations.audit", |tx| {
                 Box::pin(async move {
                     let (subject, detail) = (id.to_string(), serde_json::json!({}));
-                    record_audit_in_tx(tx, &self.ids, AuditEntry { actor, action, subject, detail }).await?;
+                    record_audit_in_tx(
+                        tx,
+                        &self.ids,
+                        AuditEntry {
+                            actor,
+                            action,
+                            subject,
+                            detail,
+                        },
+                    )
+                    .await?;
                     Ok(())
                 })
             })
@@ -224,9 +234,13 @@ async fn list_background_jobs(
     Query(query): Query<JobsQuery>,
 ) -> ApiResult<Json<Page<JobBody>>> {
     actor.authorize(&READ)?;
-    let after = query.cursor.map(|Cursor(at, id)| (Timestamp::from_millis(at), JobId::from_i64(id)));
+    let after = query
+        .cursor
+        .map(|Cursor(at, id)| (Timestamp::from_millis(at), JobId::from_i64(id)));
     let jobs = list_jobs(&mut &operations.db, query.state.into(), after, query.limit + 1).await?;
-    let page = Page::cut(jobs, query.limit, |job| Cursor(job.run_at.as_millis(), job.id.as_i64()));
+    let page = Page::cut(jobs, query.limit, |job| {
+        Cursor(job.run_at.as_millis(), job.id.as_i64())
+    });
     Ok(Json(page.map(JobBody::from)))
 }
 
@@ -271,9 +285,13 @@ async fn list_audit_entries(
     Query(query): Query<AuditQuery>,
 ) -> ApiResult<Json<Page<AuditEntryBody>>> {
     actor.authorize(&READ)?;
-    let before = query.cursor.map(|Cursor(at, id)| (Timestamp::from_millis(at), AuditId::from_i64(id)));
+    let before = query
+        .cursor
+        .map(|Cursor(at, id)| (Timestamp::from_millis(at), AuditId::from_i64(id)));
     let entries = list_audit(&mut &operations.db, before, query.limit + 1).await?;
-    let page = Page::cut(entries, query.limit, |entry| Cursor(entry.recorded_at.as_millis(), entry.id.as_i64()));
+    let page = Page::cut(entries, query.limit, |entry| {
+        Cursor(entry.recorded_at.as_millis(), entry.id.as_i64())
+    });
     Ok(Json(page.map(AuditEntryBody::from)))
 }
 
@@ -289,19 +307,53 @@ impl From<JobStateBody> for JobState {
 
 impl From<Job> for JobBody {
     fn from(job: Job) -> Self {
-        let Job { id, queue, payload, run_at, attempts, last_error, created_at, .. } = job;
+        let Job {
+            id,
+            queue,
+            payload,
+            run_at,
+            attempts,
+            last_error,
+            created_at,
+            ..
+        } = job;
         let state = match job.state {
             JobState::Ready => JobStateBody::Ready,
             JobState::Running => JobStateBody::Running,
             JobState::Dead => JobStateBody::Dead,
         };
-        Self { id, queue, payload, state, run_at, attempts, last_error, created_at }
+        Self {
+            id,
+            queue,
+            payload,
+            state,
+            run_at,
+            attempts,
+            last_error,
+            created_at,
+        }
     }
 }
 
 impl From<AuditRecord> for AuditEntryBody {
     fn from(record: AuditRecord) -> Self {
-        let AuditRecord { id, actor, action, subject, detail, trace_id, recorded_at } = record;
-        Self { id, actor, action, subject, detail, trace_id, recorded_at }
+        let AuditRecord {
+            id,
+            actor,
+            action,
+            subject,
+            detail,
+            trace_id,
+            recorded_at,
+        } = record;
+        Self {
+            id,
+            actor,
+            action,
+            subject,
+            detail,
+            trace_id,
+            recorded_at,
+        }
     }
 }

@@ -49,7 +49,11 @@ impl Output {
             let Failure { code, en, zh } = failure;
             print(&json!({ "error": { "code": code, "en": en, "zh": zh } }).to_string());
         } else {
-            print_aside(&format!("huika: {} ({})", failure.in_language(self.language), failure.code));
+            print_aside(&format!(
+                "huika: {} ({})",
+                failure.in_language(self.language),
+                failure.code
+            ));
         }
     }
 
@@ -72,7 +76,13 @@ impl Output {
         } else {
             Form::Lines(Mutex::new((clock.stopwatch(), 0)))
         };
-        Progress { label, total, clock: clock.clone(), started: clock.stopwatch(), form }
+        Progress {
+            label,
+            total,
+            clock: clock.clone(),
+            started: clock.stopwatch(),
+            form,
+        }
     }
 }
 

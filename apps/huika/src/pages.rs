@@ -13,11 +13,22 @@ use axum::{
 /// Nothing on these pages is loaded or run.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 /// Where the front ends will be: member app, console, till.
-const FRONT_ENDS: [&str; 6] = ["/m", "/m/{*page}", "/admin", "/admin/{*page}", "/pos", "/pos/{*page}"];
+const FRONT_ENDS: [&str; 6] = [
+    "/m",
+    "/m/{*page}",
+    "/admin",
+    "/admin/{*page}",
+    "/pos",
+    "/pos/{*page}",
+];
 
 /// The pages.
 pub(crate) fn router() -> Router {
-    FRONT_ENDS.into_iter().fold(Router::new().route("/", get(index)), |router, path| router.route(path, get(not_built)))
+    FRONT_ENDS
+        .into_iter()
+        .fold(Router::new().route("/", get(index)), |router, path| {
+            router.route(path, get(not_built))
+        })
 }
 
 async fn index() -> Response {
@@ -55,5 +66,10 @@ fn page(status: StatusCode, body: &'static str) -> Response {
          <style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\
          </head><body><main>{body}</main></body></html>"
     );
-    (status, [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")], Html(html)).into_response()
+    (
+        status,
+        [(CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")],
+        Html(html),
+    )
+        .into_response()
 }

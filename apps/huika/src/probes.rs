@@ -36,7 +36,12 @@ pub struct Probes {
 impl Probes {
     /// Probes of a process that holds its node number: it ends at once when it loses that.
     pub fn new(db: Db, metrics: Metrics) -> Self {
-        Self { db, known: Arc::new(compose::migrations()), metrics, stopping: Arc::default() }
+        Self {
+            db,
+            known: Arc::new(compose::migrations()),
+            metrics,
+            stopping: Arc::default(),
+        }
     }
 
     /// From now on the process is not ready: nothing new should be sent to it.
@@ -52,7 +57,12 @@ impl Probes {
             _ => (false, false),
         };
         let running = !self.stopping.load(Ordering::Relaxed);
-        Readiness { ready: database && migrations && running, database, migrations, running }
+        Readiness {
+            ready: database && migrations && running,
+            database,
+            migrations,
+            running,
+        }
     }
 }
 
@@ -73,7 +83,10 @@ pub(crate) fn router(probes: Probes, description: &OpenApi) -> Router {
     // Written once: it does not change while the process runs.
     let description: Arc<str> = description.to_json().unwrap_or_default().into();
     Router::new()
-        .route("/healthz", get(async || Json(serde_json::json!({ "alive": true }))))
+        .route(
+            "/healthz",
+            get(async || Json(serde_json::json!({ "alive": true }))),
+        )
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async move || json(description.to_string())))
@@ -82,12 +95,20 @@ pub(crate) fn router(probes: Probes, description: &OpenApi) -> Router {
 
 async fn ready(State(probes): State<Probes>) -> Response {
     let readiness = probes.readiness().await;
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness)).into_response()
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], probes.metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        probes.metrics.render(),
+    )
+        .into_response()
 }
 
 fn json(text: String) -> Response {

@@ -6,13 +6,13 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use huika_core::Clock;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use huika_core::Clock;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -44,8 +44,10 @@ impl Server {
     /// # Errors
     /// [`CommandError::CannotListen`].
     pub(crate) fn bind(address: SocketAddr) -> Result<Self, CommandError> {
-        let refused =
-            |error: io::Error| CommandError::CannotListen { address: address.to_string(), reason: error.to_string() };
+        let refused = |error: io::Error| CommandError::CannotListen {
+            address: address.to_string(),
+            reason: error.to_string(),
+        };
         let listener = listen(address).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         Ok(Self { listener, address })
@@ -107,7 +109,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Waits for a free place, then for somebody to take it.
-async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     // Answers are small and complete: waiting to send more with them only costs time.
@@ -117,5 +122,8 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> io::Result<(Tc
 
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
-    matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset | InvalidInput)
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionAborted | ConnectionReset | InvalidInput
+    )
 }

@@ -63,5 +63,7 @@ impl StopSignals {
 }
 
 fn refused(error: io::Error) -> CommandError {
-    CommandError::SystemRefused { reason: error.to_string() }
+    CommandError::SystemRefused {
+        reason: error.to_string(),
+    }
 }

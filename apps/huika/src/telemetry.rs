@@ -7,7 +7,9 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use huika_core::{Clock, Timestamp};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::ParseError, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, filter::ParseError, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -16,7 +18,9 @@ pub(crate) const QUIET: &str = "warn";
 /// How often histograms are folded: otherwise they grow while nobody asks for the metrics.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Seconds, from a cached read to a request that was given up.
-const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+const SECONDS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
 /// Commands of one transaction.
 const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -37,9 +41,13 @@ pub(crate) fn start_logs(log: &LogConfig, filter: &str) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if as_json {
-        registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
+        registry
+            .with(lines.json().flatten_event(true).with_span_list(false))
+            .try_init()
     } else {
-        registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
+        registry
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .try_init()
     };
     drop(started);
 }
@@ -58,12 +66,18 @@ impl Metrics {
     /// When another recorder was installed before.
     pub(crate) fn start(clock: &Clock) -> Result<Self, BuildError> {
         let handle = builder()?.install_recorder()?;
-        Ok(Self { handle, started_at: clock.now() })
+        Ok(Self {
+            handle,
+            started_at: clock.now(),
+        })
     }
 
     /// Metrics that nobody collects into, for tests that serve several times in one process.
     pub fn detached(clock: &Clock) -> Self {
-        Self { handle: PrometheusBuilder::new().build_recorder().handle(), started_at: clock.now() }
+        Self {
+            handle: PrometheusBuilder::new().build_recorder().handle(),
+            started_at: clock.now(),
+        }
     }
 
     /// Folds histograms until the process ends.
@@ -90,7 +104,9 @@ impl Metrics {
             }
         }
         let version = env!("CARGO_PKG_VERSION");
-        text.push_str(&format!("# TYPE huika_build_info gauge\nhuika_build_info{{version=\"{version}\"}} 1\n"));
+        text.push_str(&format!(
+            "# TYPE huika_build_info gauge\nhuika_build_info{{version=\"{version}\"}} 1\n"
+        ));
         text
     }
 }
@@ -112,15 +128,23 @@ struct Process {
 impl Process {
     fn read() -> Self {
         // From status and not from statm, which counts in pages of a size that must be asked for.
-        let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Self::default() };
+        let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+            return Self::default();
+        };
         let field = |name: &str| -> Option<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
+            line.trim_start_matches(':')
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
         };
         Self {
             resident_bytes: field("VmRSS").map(|kibibytes| kibibytes * 1_024),
             threads: field("Threads"),
-            open_files: std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64),
+            open_files: std::fs::read_dir("/proc/self/fd")
+                .ok()
+                .map(|files| files.count() as u64),
         }
     }
 }

@@ -446,10 +446,13 @@ impl Pool {
                 vec![setting("synchronous_commit", level, durable)]
             }
             Self::Mysql(pool) => {
-                let sql = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR)";
-                let flush: String = sqlx::query_scalar(sql).fetch_one(pool).await?;
-                let durable = flush == "1";
-                vec![setting("innodb_flush_log_at_trx_commit", flush, durable)]
+                let sql = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
+                let flush: i64 = sqlx::query_scalar(sql).fetch_one(pool).await?;
+                vec![setting(
+                    "innodb_flush_log_at_trx_commit",
+                    flush.to_string(),
+                    flush == 1,
+                )]
             }
         })
     }

@@ -326,9 +326,10 @@ impl Client {
         );
         let kind = drawn.deed.kind;
         let first = |answer: &Option<Final>| {
-            answer
+            let answer = answer
                 .as_ref()
-                .is_some_and(|answer| !kind.says_replayed(&answer.body))
+                .filter(|answer| (200..300).contains(&answer.status));
+            answer.is_some_and(|answer| !kind.says_replayed(&answer.body))
         };
         let both_first = first(&one) && first(&other);
         let Some(answered) = self.conclude(drawn, one) else {

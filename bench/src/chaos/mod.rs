@@ -9,6 +9,7 @@ mod deeds;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -87,12 +88,16 @@ pub(crate) async fn run(options: &ChaosOptions) -> anyhow::Result<bool> {
         Some(binary) => binary.clone(),
         None => server::build().await?,
     };
-    std::fs::create_dir_all(&surroundings.work_dir)?;
-    let places = Places {
-        folder: surroundings.work_dir.canonicalize()?,
-        postgres: surroundings.postgres_url.clone(),
-        mysql: surroundings.mysql_url.clone(),
-    };
+    let places = Places::of(surroundings)?;
+    let passed = torment(options, &places, &binary).await;
+    if !surroundings.keep {
+        places.clean_up().await?;
+    }
+    passed
+}
+
+async fn torment(options: &ChaosOptions, places: &Places, binary: &Path) -> anyhow::Result<bool> {
+    let surroundings = &options.surroundings;
     let engine = Engine::from(options.engine);
     let opening = Opening {
         members: usize::try_from(surroundings.members)?,
@@ -100,7 +105,7 @@ pub(crate) async fn run(options: &ChaosOptions) -> anyhow::Result<bool> {
         points_per_lot: OPENING_POINTS / LOTS,
     };
     eprintln!("{}: opening a shop of {} members", engine.name(), opening.members);
-    let site = Site::open(&places, &binary, engine, "chaos", &opening).await?;
+    let site = Site::open(places, binary, engine, "chaos", &opening).await?;
     let site = site.with_context(|| format!("{} does not answer", engine.name()))?;
     let Site {
         installation,

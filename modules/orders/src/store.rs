@@ -742,10 +742,39 @@ pub(crate) async fn documents_of(
 
 /// Members that have documents, in pages by id.
 pub(crate) async fn member_page(tx: &mut Tx<'_>, after: i64, limit: i64) -> Result<Vec<MemberId>, DbError> {
-    let sql = "SELECT member_id FROM orders_purchase WHERE member_id > ? AND identified = 1 \
-         UNION SELECT member_id FROM orders_refund WHERE member_id > ? AND identified = 1 ORDER BY member_id LIMIT ?";
-    let rows = tx.fetch_all(sql, params![after, after, limit]).await?;
+    // Each part has the limit of the whole, so that a page reads no more than a page.
+    let sql = "SELECT member_id FROM (SELECT DISTINCT member_id FROM orders_purchase \
+         WHERE member_id > ? AND identified = 1 ORDER BY member_id LIMIT ?) p \
+         UNION SELECT member_id FROM (SELECT DISTINCT member_id FROM orders_refund \
+         WHERE member_id > ? AND identified = 1 ORDER BY member_id LIMIT ?) r ORDER BY member_id LIMIT ?";
+    let rows = tx.fetch_all(sql, params![after, limit, after, limit, limit]).await?;
     rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// Documents without their name and names without their document: by the one an order could be recorded twice,
+/// by the other one has disappeared.
+pub(crate) async fn broken_names(tx: &mut Tx<'_>) -> Result<Vec<(String, &'static str)>, DbError> {
+    let mut found = Vec::new();
+    for (document, table, id) in [(PURCHASE, "orders_purchase", "purchase_id"), (REFUND, "orders_refund", "refund_id")] {
+        let unnamed = format!(
+            "SELECT d.external_no, d.source, d.member_id FROM {table} d LEFT JOIN orders_external_ref r \
+             ON r.external_no = d.external_no AND r.source = d.source AND r.document = {document} \
+             WHERE r.document_id IS NULL OR r.document_id <> d.{id} OR r.member_id <> d.member_id LIMIT 20"
+        );
+        let lost = format!(
+            "SELECT r.external_no, r.source, r.member_id FROM orders_external_ref r LEFT JOIN {table} d \
+             ON d.member_id = r.member_id AND d.{id} = r.document_id \
+             WHERE r.document = {document} AND d.{id} IS NULL LIMIT 20"
+        );
+        for (sql, problem) in [(unnamed, "its name is missing or leads elsewhere"), (lost, "it is named and missing")] {
+            for row in tx.fetch_all(&sql, params![]).await? {
+                let (number, source): (String, String) = (row.get("external_no")?, row.get("source")?);
+                let member_id: MemberId = row.get("member_id")?;
+                found.push((format!("{table} {source} {number} of {member_id}"), problem));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Purchases whose own sums contradict each other: lines against total, refunds against what was refunded.
@@ -753,10 +782,11 @@ pub(crate) async fn contradictions(tx: &mut Tx<'_>) -> Result<Vec<(MemberId, i64
     let mut found = Vec::new();
     let checks = [
         (
-            "SELECT p.member_id, p.purchase_id FROM orders_purchase p JOIN (SELECT member_id, purchase_id, \
+            "SELECT p.member_id, p.purchase_id FROM orders_purchase p LEFT JOIN (SELECT member_id, purchase_id, \
              SUM(paid_minor) AS paid, SUM(points) AS points, SUM(refunded_minor) AS refunded FROM orders_purchase_line \
              GROUP BY member_id, purchase_id) l ON l.member_id = p.member_id AND l.purchase_id = p.purchase_id \
-             WHERE l.paid <> p.paid_minor OR l.refunded <> p.refunded_minor OR l.points <> p.points LIMIT 20",
+             WHERE l.purchase_id IS NULL OR l.paid <> p.paid_minor OR l.refunded <> p.refunded_minor \
+             OR l.points <> p.points LIMIT 20",
             "its lines do not add up to it",
         ),
         (

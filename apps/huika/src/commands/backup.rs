@@ -35,7 +35,11 @@ pub(crate) async fn run(context: Context, args: BackupArgs) -> Result<ExitCode, 
     let db = context.connect().await?;
     let label = Bilingual::new("写入备份（字节）", "Writing the backup, bytes");
     let progress = context.output.progress(&context.clock, label, None);
-    let mut hashed = Counting { inner: GzEncoder::new(BufWriter::new(file), COMPRESSION), bytes: 0, tell: |bytes| progress.at(bytes) };
+    let mut hashed = Counting {
+        inner: GzEncoder::new(BufWriter::new(file), COMPRESSION),
+        bytes: 0,
+        tell: |bytes| progress.at(bytes),
+    };
     let taken = backup(&db, &compose::migrations(), &mut hashed).await;
     let engine = db.engine().name();
     db.close().await;
@@ -63,7 +67,9 @@ pub(crate) async fn run(context: Context, args: BackupArgs) -> Result<ExitCode, 
     let file_bytes = std::fs::metadata(target).map_err(refused)?.len();
     let place = target.display().to_string();
     let words = Bilingual::new(
-        format!("已备份 {tables} 张表、{rows} 行到 {place}（{file_bytes} 字节）。密钥文件不在其中，请另行保存。"),
+        format!(
+            "已备份 {tables} 张表、{rows} 行到 {place}（{file_bytes} 字节）。密钥文件不在其中，请另行保存。"
+        ),
         format!(
             "Backed up {rows} rows of {tables} tables to {place} ({file_bytes} bytes). The key file is not in it: keep \
              that in another place."
@@ -84,7 +90,10 @@ fn beside(target: &Path) -> PathBuf {
 }
 
 fn finish(encoder: GzEncoder<BufWriter<File>>) -> std::io::Result<()> {
-    let file = encoder.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let file = encoder
+        .finish()?
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
     file.sync_all()
 }
 

@@ -31,15 +31,26 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
             format!("{unsafe_settings} settings are unsafe or cannot be used."),
         )
     };
-    output.result(&json!({ "safe": safe, "unsafe": unsafe_settings, "verdicts": verdicts }), &words);
-    Ok(if safe { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    output.result(
+        &json!({ "safe": safe, "unsafe": unsafe_settings, "verdicts": verdicts }),
+        &words,
+    );
+    Ok(if safe {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Connecting to SQLite makes the file; a check must not.
 fn missing_file(context: &Context) -> Option<String> {
     let address = context.config.database.url.reveal();
     let path = address.strip_prefix("sqlite:")?;
-    let path = path.trim_start_matches("//").split('?').next().unwrap_or_default();
+    let path = path
+        .trim_start_matches("//")
+        .split('?')
+        .next()
+        .unwrap_or_default();
     (path != ":memory:" && !std::path::Path::new(path).exists())
         .then(|| format!("there is no file {path} yet; `huika migrate` or the first start makes it"))
 }

@@ -26,21 +26,39 @@ pub(crate) async fn run(context: Context, args: ImportPurchasesArgs) -> Result<E
         PurchaseFormat::Csv => (ImportFormat::Csv, context.config.setup.currency),
         PurchaseFormat::Jsonl => (ImportFormat::Jsonl, context.config.setup.currency),
     };
-    let source = args.source.as_deref().unwrap_or(format.name()).parse::<huika_members::Code>()?;
-    let on_sqlite = Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
-    let place = context.enter(if on_sqlite { Migrate::Apply } else { Migrate::Refuse }).await?;
+    let source = args
+        .source
+        .as_deref()
+        .unwrap_or(format.name())
+        .parse::<huika_members::Code>()?;
+    let on_sqlite =
+        Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
+    let place = context
+        .enter(if on_sqlite {
+            Migrate::Apply
+        } else {
+            Migrate::Refuse
+        })
+        .await?;
     let services = context.start(&place).await?;
     let currency = args.currency;
     let summary = place
         .during(async {
             let currency = currency_of(&context, &services, currency, usual_currency).await?;
-            let options = ImportOptions { format, path: args.file.clone(), source, currency };
+            let options = ImportOptions {
+                format,
+                path: args.file.clone(),
+                source,
+                currency,
+            };
             let bytes = std::fs::metadata(&args.file).map(|metadata| metadata.len()).ok();
             let label = Bilingual::new("导入（字节）", "Importing, bytes");
             let progress = context.output.progress(&context.clock, label, bytes);
             let actor = Actor::system("import");
-            let summary =
-                services.orders.import(&actor, &options, |at| progress.at(at.bytes_read)).await?;
+            let summary = services
+                .orders
+                .import(&actor, &options, |at| progress.at(at.bytes_read))
+                .await?;
             progress.finish();
             Ok(summary)
         })
@@ -72,7 +90,12 @@ fn finish(context: &Context, summary: &ImportSummary, allow_bad_rows: bool) -> R
     if !context.output.json {
         for row in summary.refused.iter().take(SHOWN_ROWS) {
             let text = Bilingual::new(&row.zh, &row.en);
-            print_aside(&format!("{}: {} ({})", row.line, text.in_language(context.output.language), row.code));
+            print_aside(&format!(
+                "{}: {} ({})",
+                row.line,
+                text.in_language(context.output.language),
+                row.code
+            ));
         }
     }
     if summary.rows_refused == 0 || allow_bad_rows {
@@ -86,7 +109,14 @@ fn finish(context: &Context, summary: &ImportSummary, allow_bad_rows: bool) -> R
 }
 
 fn words(summary: &ImportSummary) -> Bilingual {
-    let ImportSummary { rows_read, documents_imported, documents_known, rows_refused, finished_before, .. } = summary;
+    let ImportSummary {
+        rows_read,
+        documents_imported,
+        documents_known,
+        rows_refused,
+        finished_before,
+        ..
+    } = summary;
     if *finished_before {
         return Bilingual::new(
             format!("该文件已导入过（{rows_read} 行），没有变化。"),
@@ -94,7 +124,9 @@ fn words(summary: &ImportSummary) -> Bilingual {
         );
     }
     Bilingual::new(
-        format!("读取 {rows_read} 行：新增单据 {documents_imported}，已存在 {documents_known}，拒绝 {rows_refused} 行。"),
+        format!(
+            "读取 {rows_read} 行：新增单据 {documents_imported}，已存在 {documents_known}，拒绝 {rows_refused} 行。"
+        ),
         format!(
             "Read {rows_read} rows: {documents_imported} documents were new, {documents_known} known, {rows_refused} \
              rows were refused."

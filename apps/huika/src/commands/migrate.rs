@@ -19,8 +19,13 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     let words = if applied == 0 {
         Bilingual::new("表结构已是最新。", "The tables are up to date.")
     } else {
-        Bilingual::new(format!("已执行 {applied} 个迁移。"), format!("{applied} migrations were applied."))
+        Bilingual::new(
+            format!("已执行 {applied} 个迁移。"),
+            format!("{applied} migrations were applied."),
+        )
     };
-    context.output.result(&json!({ "engine": engine, "applied": applied }), &words);
+    context
+        .output
+        .result(&json!({ "engine": engine, "applied": applied }), &words);
     Ok(ExitCode::SUCCESS)
 }

@@ -57,7 +57,8 @@ impl Context {
 
     /// The services for a command that reads no personal data: without the key file too, and without Redis.
     pub(crate) fn start_without_keys(&self, place: &Workplace) -> Result<Services, Failure> {
-        let keyring = key_file::read(&self.config.security.key_file)?.map_or_else(|| throwaway(&self.rng), Ok)?;
+        let keyring =
+            key_file::read(&self.config.security.key_file)?.map_or_else(|| throwaway(&self.rng), Ok)?;
         let nonces = NonceStore::in_process(self.clock.now());
         Ok(Services::start(place, keyring, nonces, &self.config.committer))
     }
@@ -69,7 +70,10 @@ impl Context {
             return Ok(keyring);
         }
         if self.config.environment == Environment::Production || checks::key_is_lost(&self.config, db).await {
-            return Err(CommandError::KeyFileMissing { path: path.display().to_string() }.into());
+            return Err(CommandError::KeyFileMissing {
+                path: path.display().to_string(),
+            }
+            .into());
         }
         Ok(key_file::make(path, &self.rng)?)
     }
@@ -77,27 +81,43 @@ impl Context {
     async fn nonces(&self) -> Result<NonceStore, Failure> {
         match &self.config.redis.url {
             None => Ok(NonceStore::in_process(self.clock.now())),
-            Some(url) => NonceStore::redis(url.reveal())
-                .await
-                .map_err(|error| CommandError::RedisUnusable { reason: error.to_string() }.into()),
+            Some(url) => NonceStore::redis(url.reveal()).await.map_err(|error| {
+                CommandError::RedisUnusable {
+                    reason: error.to_string(),
+                }
+                .into()
+            }),
         }
     }
 }
 
 /// Keys that open nothing, for what needs a keyring and never uses it.
 pub(crate) fn throwaway(rng: &Rng) -> Result<Keyring, CommandError> {
-    Keyring::parse(&Keyring::generate(rng))
-        .map_err(|error| CommandError::KeyFileUnusable { path: "(none)".into(), reason: error.to_string() })
+    Keyring::parse(&Keyring::generate(rng)).map_err(|error| CommandError::KeyFileUnusable {
+        path: "(none)".into(),
+        reason: error.to_string(),
+    })
 }
 
 /// Publishes the rules that a shop begins with, where none were published, and tells whether it did.
-pub(crate) async fn ensure_program(loyalty: &Loyalty, currency: Currency, time_zone: &str) -> Result<bool, Failure> {
+pub(crate) async fn ensure_program(
+    loyalty: &Loyalty,
+    currency: Currency,
+    time_zone: &str,
+) -> Result<bool, Failure> {
     match loyalty.program_now().await {
         Err(LoyaltyError::NoProgram) => {}
         other => return other.map(|_| false).map_err(Failure::from),
     }
-    let rules = Rules { currency, time_zone: time_zone.to_owned(), ..default_rules() };
-    match loyalty.publish_program(&Actor::system("setup"), rules, None).await {
+    let rules = Rules {
+        currency,
+        time_zone: time_zone.to_owned(),
+        ..default_rules()
+    };
+    match loyalty
+        .publish_program(&Actor::system("setup"), rules, None)
+        .await
+    {
         // Another node starts for the first time too.
         Err(LoyaltyError::VersionExists { .. }) => Ok(false),
         other => other.map(|_| true).map_err(Failure::from),

@@ -21,7 +21,10 @@ pub(crate) async fn run(context: Context, args: OpenapiArgs) -> Result<ExitCode,
         std::fs::write(&path, text).map_err(|error| Failure::file(&path, error))?;
         written.push(path.display().to_string());
     }
-    let words = Bilingual::new(format!("已写入 {}。", written.join("、")), format!("Wrote {}.", written.join(", ")));
+    let words = Bilingual::new(
+        format!("已写入 {}。", written.join("、")),
+        format!("Wrote {}.", written.join(", ")),
+    );
     context.output.result(&json!({ "written": written }), &words);
     Ok(ExitCode::SUCCESS)
 }

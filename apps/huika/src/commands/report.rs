@@ -11,7 +11,9 @@ use crate::{compose::Migrate, error::Failure};
 pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     let place = context.enter(Migrate::Refuse).await?;
     let services = context.start_without_keys(&place)?;
-    let report = place.during(async { Ok(services.orders.report(&Actor::system("report")).await?) }).await?;
+    let report = place
+        .during(async { Ok(services.orders.report(&Actor::system("report")).await?) })
+        .await?;
     context.output.result(&report, &words(&report));
     Ok(ExitCode::SUCCESS)
 }
@@ -25,7 +27,11 @@ fn words(report: &Report) -> Bilingual {
         ("  调整", "  adjustments", report.adjustments.to_string()),
         ("净额（全部）", "Net, all", report.net.clone()),
         ("净额（会员）", "Net, members", report.net_of_members.clone()),
-        ("有单据的会员", "Members with documents", report.members_with_purchases.to_string()),
+        (
+            "有单据的会员",
+            "Members with documents",
+            report.members_with_purchases.to_string(),
+        ),
         ("购买过的会员", "Buyers", report.buyers.to_string()),
         ("复购会员", "Repeat buyers", report.repeat_buyers.to_string()),
     ];
@@ -35,8 +41,16 @@ fn words(report: &Report) -> Bilingual {
         let _ = writeln!(en, "{english}: {value}");
     }
     for share in &report.members_at_or_above {
-        let _ = writeln!(zh, "净消费 ≥ {} {}：{} 人", share.threshold, report.currency, share.members);
-        let _ = writeln!(en, "Net spend ≥ {} {}: {} members", share.threshold, report.currency, share.members);
+        let _ = writeln!(
+            zh,
+            "净消费 ≥ {} {}：{} 人",
+            share.threshold, report.currency, share.members
+        );
+        let _ = writeln!(
+            en,
+            "Net spend ≥ {} {}: {} members",
+            share.threshold, report.currency, share.members
+        );
     }
     for (tier, members) in &report.tiers {
         let _ = writeln!(zh, "等级 {tier}：{members} 人");

@@ -22,7 +22,10 @@ pub(crate) async fn run(context: Context, args: RestoreArgs) -> Result<ExitCode,
     let progress = context.output.progress(&context.clock, label, None);
     let file = args.file.clone();
     let report = restore(&db, &compose::migrations(), move || {
-        Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(File::open(&file)?)))))
+        Ok(Box::new(BufReader::with_capacity(
+            1 << 16,
+            MultiGzDecoder::new(BufReader::new(File::open(&file)?)),
+        )))
     })
     .await
     .map_err(backup_failure)?;
@@ -33,7 +36,9 @@ pub(crate) async fn run(context: Context, args: RestoreArgs) -> Result<ExitCode,
 
     let (tables, rows, taken_at, from) = (report.tables, report.rows, report.created_at, &report.engine);
     let words = Bilingual::new(
-        format!("已将 {taken_at} 自 {from} 备份的 {tables} 张表、{rows} 行恢复到 {engine}。请使用当时的密钥文件启动。"),
+        format!(
+            "已将 {taken_at} 自 {from} 备份的 {tables} 张表、{rows} 行恢复到 {engine}。请使用当时的密钥文件启动。"
+        ),
         format!(
             "Restored {rows} rows of {tables} tables to {engine}, taken on {from} at {taken_at}. Start with the key \
              file of that installation."
@@ -48,7 +53,12 @@ pub(crate) async fn run(context: Context, args: RestoreArgs) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     if !context.output.json {
-        context.output.failure(&CommandError::NotClean { findings: verified.findings }.into());
+        context.output.failure(
+            &CommandError::NotClean {
+                findings: verified.findings,
+            }
+            .into(),
+        );
     }
     Ok(ExitCode::FAILURE)
 }

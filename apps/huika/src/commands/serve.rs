@@ -30,8 +30,13 @@ pub(crate) async fn run(context: Context, args: ServeArgs) -> Result<ExitCode, F
     let server = Server::bind(context.config.server.listen)?;
     let signals = StopSignals::install()?;
     let metrics = start_metrics(&context.clock)?;
-    let on_sqlite = Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
-    let how = if on_sqlite || args.migrate { Migrate::Apply } else { Migrate::Refuse };
+    let on_sqlite =
+        Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
+    let how = if on_sqlite || args.migrate {
+        Migrate::Apply
+    } else {
+        Migrate::Refuse
+    };
     let place = context.enter(how).await?;
     let services = context.start(&place).await?;
     let owner_file = first_start(&context, &services).await?;
@@ -54,24 +59,34 @@ pub(crate) async fn run(context: Context, args: ServeArgs) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses what is unsafe for production, with the words of `huika check`. In development it is only said.
+/// Refuses what is unsafe for production, with the words of `huika check`.
 pub(crate) fn refuse_unsafe(context: &Context) -> Result<(), Failure> {
     let verdicts = checks::of_settings(&context.config);
-    let strict = context.config.environment == Environment::Production;
-    for verdict in verdicts.iter().filter(|verdict| verdict.level == Level::Unsafe) {
-        if !context.output.json {
+    let is_unsafe = |verdict: &&checks::Verdict| verdict.level == Level::Unsafe;
+    if !context.output.json {
+        for verdict in verdicts.iter().filter(is_unsafe) {
             print_aside(&verdict.line(context.output.language));
         }
     }
-    match checks::count_unsafe(&verdicts) {
-        count if count > 0 && strict => Err(CommandError::ConfigUnsafe { count }.into()),
-        _ => Ok(()),
+    let codes: Vec<&str> = verdicts
+        .iter()
+        .filter(is_unsafe)
+        .map(|verdict| verdict.code)
+        .collect();
+    if codes.is_empty() || context.config.environment != Environment::Production {
+        return Ok(());
     }
+    Err(CommandError::ConfigUnsafe {
+        codes: codes.join(", "),
+    }
+    .into())
 }
 
 /// Begins to collect metrics for the process.
 pub(crate) fn start_metrics(clock: &Clock) -> Result<Metrics, Failure> {
-    let refused = |error: metrics_exporter_prometheus::BuildError| CommandError::SystemRefused { reason: error.to_string() };
+    let refused = |error: metrics_exporter_prometheus::BuildError| CommandError::SystemRefused {
+        reason: error.to_string(),
+    };
     Ok(Metrics::start(clock).map_err(refused)?)
 }
 
@@ -89,8 +104,19 @@ pub(crate) async fn serve(
     let probes = Probes::new(place.db.clone(), metrics.clone());
     let limit = BodyLimit::bytes(config.server.max_body_bytes);
     let timeout = Duration::from_secs(config.server.request_timeout_seconds);
-    let router = services.router(probes.clone(), limit, HttpOptions { clock: clock.clone(), rng, timeout });
-    let worker = config.worker.enabled.then(|| services.worker(config.worker.parallel));
+    let router = services.router(
+        probes.clone(),
+        limit,
+        HttpOptions {
+            clock: clock.clone(),
+            rng,
+            timeout,
+        },
+    );
+    let worker = config
+        .worker
+        .enabled
+        .then(|| services.worker(config.worker.parallel));
     drop(services);
 
     place
@@ -134,12 +160,18 @@ fn show_owner(context: &Context, owner: &FirstOwner) -> Result<Option<PathBuf>, 
     if !json && std::io::stderr().is_terminal() {
         let words = Bilingual::new(
             format!("\n  所有者账号（仅显示一次，请立即记录）：\n  邮箱：{email}\n  密码：{password}\n"),
-            format!("\n  The owner's log-in, shown this once. Write it down:\n  e-mail:   {email}\n  password: {password}\n"),
+            format!(
+                "\n  The owner's log-in, shown this once. Write it down:\n  e-mail:   {email}\n  password: {password}\n"
+            ),
         );
         context.output.say(&words);
         return Ok(None);
     }
-    let path: PathBuf = context.config.security.key_file.with_file_name("owner-login.json");
+    let path: PathBuf = context
+        .config
+        .security
+        .key_file
+        .with_file_name("owner-login.json");
     let text = json!({ "email": email, "password": password }).to_string();
     // Only a first start comes here: what lies there is of an earlier installation.
     let _ = std::fs::remove_file(&path);

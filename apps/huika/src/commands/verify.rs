@@ -17,8 +17,11 @@ use crate::{
 pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     let db = context.connect().await?;
     compose::prepare(&db, Migrate::Refuse).await?;
-    let progress =
-        context.output.progress(&context.clock, Bilingual::new("核验账户", "Verifying accounts"), None);
+    let progress = context.output.progress(
+        &context.clock,
+        Bilingual::new("核验账户", "Verifying accounts"),
+        None,
+    );
     let (ledger, orders) = whole(&db, |accounts| progress.at(accounts)).await?;
     progress.finish();
     db.close().await;
@@ -29,25 +32,48 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
             crate::output::print(&format!("{}: {}", finding.row, finding.problem));
         }
     }
-    let figures = (ledger.accounts, ledger.postings, ledger.entries, ledger.lots, ledger.holds, orders.documents);
+    let figures = (
+        ledger.accounts,
+        ledger.postings,
+        ledger.entries,
+        ledger.lots,
+        ledger.holds,
+        orders.documents,
+    );
     let (accounts, postings, entries, lots, holds, documents) = figures;
     let words = Bilingual::new(
         format!(
             "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、单据 {documents}。{}",
-            if clean { "账目相符。" } else { "账目不符。" }
+            if clean {
+                "账目相符。"
+            } else {
+                "账目不符。"
+            }
         ),
         format!(
             "Verified {accounts} accounts, {postings} postings, {entries} entries, {lots} lots, {holds} holds, \
              {documents} documents. {}",
-            if clean { "Everything adds up." } else { "Not everything adds up." }
+            if clean {
+                "Everything adds up."
+            } else {
+                "Not everything adds up."
+            }
         ),
     );
-    context.output.result(&json!({ "clean": clean, "ledger": ledger, "orders": orders }), &words);
+    context.output.result(
+        &json!({ "clean": clean, "ledger": ledger, "orders": orders }),
+        &words,
+    );
     if clean {
         return Ok(ExitCode::SUCCESS);
     }
     if !context.output.json {
-        context.output.failure(&CommandError::NotClean { findings: ledger.findings }.into());
+        context.output.failure(
+            &CommandError::NotClean {
+                findings: ledger.findings,
+            }
+            .into(),
+        );
     }
     Ok(ExitCode::FAILURE)
 }

@@ -10,14 +10,27 @@ use crate::process::Place;
 fn the_command_line_is_explained_and_misuse_ends_with_two() {
     let place = Place::new();
     let help = place.huika(&["--help"]).done();
-    for command in
-        ["serve", "worker", "migrate", "demo", "import", "export", "verify", "report", "openapi", "backup", "restore", "check"]
-    {
+    for command in [
+        "serve", "worker", "migrate", "demo", "import", "export", "verify", "report", "openapi", "backup",
+        "restore", "check",
+    ] {
         assert!(help.out.contains(command), "{command}");
-        let arguments = if command == "import" { vec![command, "purchases", "--help"] } else { vec![command, "--help"] };
-        assert!(place.huika(&arguments).done().out.contains("--database-url"), "{command}");
+        let arguments = if command == "import" {
+            vec![command, "purchases", "--help"]
+        } else {
+            vec![command, "--help"]
+        };
+        assert!(
+            place.huika(&arguments).done().out.contains("--database-url"),
+            "{command}"
+        );
     }
-    for misuse in [&["fly"][..], &["backup"], &["demo", "--members", "0"], &["import", "purchases", "x", "--format", "xls"]] {
+    for misuse in [
+        &["fly"][..],
+        &["backup"],
+        &["demo", "--members", "0"],
+        &["import", "purchases", "x", "--format", "xls"],
+    ] {
         let answer = place.huika(misuse);
         assert_eq!((answer.code, answer.out.as_str()), (2, ""), "{misuse:?}");
         assert!(!answer.err.is_empty());
@@ -31,7 +44,11 @@ fn errors_are_one_line_in_words_or_one_object() {
     let answer = place.huika(&verify);
     assert_eq!((answer.code, answer.out.as_str()), (1, ""));
     assert_eq!(answer.err.lines().count(), 1, "{}", answer.err);
-    assert!(answer.err.contains("huika migrate") && answer.err.contains("database.migrations_pending"), "{}", answer.err);
+    assert!(
+        answer.err.contains("huika migrate") && answer.err.contains("database.migrations_pending"),
+        "{}",
+        answer.err
+    );
 
     let chinese = place.huika_with(&verify, &[("LANG", "zh_CN.UTF-8")]);
     assert!(chinese.err.contains("请先运行"), "{}", chinese.err);
@@ -46,10 +63,17 @@ fn errors_are_one_line_in_words_or_one_object() {
 #[test]
 fn unknown_settings_are_errors_in_every_layer() {
     let place = Place::new();
-    place.write("huika.toml", "[database]\nurl = \"sqlite:x.db\"\npasword = \"secret\"\n");
+    place.write(
+        "huika.toml",
+        "[database]\nurl = \"sqlite:x.db\"\npasword = \"secret\"\n",
+    );
     let answer = place.huika(&["check"]);
     assert_eq!(answer.code, 1);
-    assert!(answer.err.contains("huika.toml") && answer.err.contains("pasword"), "{}", answer.err);
+    assert!(
+        answer.err.contains("huika.toml") && answer.err.contains("pasword"),
+        "{}",
+        answer.err
+    );
     assert!(!answer.err.contains("secret"), "{}", answer.err);
 
     place.write("huika.toml", "");
@@ -58,14 +82,24 @@ fn unknown_settings_are_errors_in_every_layer() {
     assert!(answer.err.contains("HUIKA_DATABSE__URL"), "{}", answer.err);
 
     let answer = place.huika(&["check", "--config", "other.toml"]);
-    assert!(answer.code == 1 && answer.err.contains("other.toml"), "{}", answer.err);
+    assert!(
+        answer.code == 1 && answer.err.contains("other.toml"),
+        "{}",
+        answer.err
+    );
 
     // What is known is taken, and the later layer wins.
     place.write("huika.toml", "[database]\nurl = \"sqlite:file.db\"\n");
     let seen = |answer: crate::process::Answer| answer.json()["verdicts"][1]["value"].clone();
     assert_eq!(seen(place.huika(&["check", "--json"])), "sqlite:file.db");
-    let variables = [("HUIKA_DATABASE__URL", "sqlite:variable.db"), ("HUIKA_TEST_ANYTHING", "1")];
-    assert_eq!(seen(place.huika_with(&["check", "--json"], &variables)), "sqlite:variable.db");
+    let variables = [
+        ("HUIKA_DATABASE__URL", "sqlite:variable.db"),
+        ("HUIKA_TEST_ANYTHING", "1"),
+    ];
+    assert_eq!(
+        seen(place.huika_with(&["check", "--json"], &variables)),
+        "sqlite:variable.db"
+    );
     let flag = ["check", "--json", "--database-url", "sqlite:flag.db"];
     assert_eq!(seen(place.huika_with(&flag, &variables)), "sqlite:flag.db");
 }
@@ -92,15 +126,25 @@ fn check_says_what_is_missing_and_serve_refuses_what_is_unsafe() {
         .filter(|verdict| verdict["level"] == "unsafe")
         .map(|verdict| verdict["code"].as_str().unwrap().to_owned())
         .collect();
-    let unsafe_settings = ["check.open_without_https", "check.key_file_default", "check.key_file_missing"];
-    assert_eq!(codes, [&unsafe_settings[..], &["check.redis_unreachable"]].concat());
+    let unsafe_settings = [
+        "check.open_without_https",
+        "check.key_file_default",
+        "check.key_file_missing",
+    ];
+    assert_eq!(
+        codes,
+        [&unsafe_settings[..], &["check.redis_unreachable"]].concat()
+    );
 
     let refused = place.huika(&["serve"]);
     assert_eq!(refused.code, 1);
     for code in unsafe_settings {
         assert!(refused.err.contains(code), "{code}: {}", refused.err);
     }
-    assert!(!place.path("data/huika.key").exists(), "production makes no key file");
+    assert!(
+        !place.path("data/huika.key").exists(),
+        "production makes no key file"
+    );
 }
 
 /// A key that was lost must not be replaced by a new one, which would look as if all were well.
@@ -111,7 +155,11 @@ async fn a_lost_key_file_is_not_made_anew() {
     place.serve(&arguments, &[]).stop().await;
     std::fs::remove_file(place.path("data/huika.key")).unwrap();
     let refused = place.huika(&arguments);
-    assert!(refused.code == 1 && refused.err.contains("key_file.missing"), "{}", refused.err);
+    assert!(
+        refused.code == 1 && refused.err.contains("key_file.missing"),
+        "{}",
+        refused.err
+    );
     assert!(place.huika(&["check"]).out.contains("check.key_file_lost"));
 }
 
@@ -164,7 +212,10 @@ db_test! { unmigrated,
 fn orders_csv(orders: usize, last: &str) -> String {
     let mut text = "kind,order_no,at,customer_no,amount\n".to_owned();
     for number in 1..=orders {
-        text.push_str(&format!("purchase,A-{number},2026-03-01T10:00:00+08:00,c{},{number}.50\n", number % 10));
+        text.push_str(&format!(
+            "purchase,A-{number},2026-03-01T10:00:00+08:00,c{},{number}.50\n",
+            number % 10
+        ));
     }
     text + last
 }
@@ -172,19 +223,53 @@ fn orders_csv(orders: usize, last: &str) -> String {
 #[tokio::test]
 async fn a_demo_is_made_once_and_lets_its_log_ins_in() {
     let place = Place::new();
-    let arguments = ["demo", "--serve", "--data-dir", "shop", "--port", "0", "--members", "25", "--seed", "3"];
+    let arguments = [
+        "demo",
+        "--serve",
+        "--data-dir",
+        "shop",
+        "--port",
+        "0",
+        "--members",
+        "25",
+        "--seed",
+        "3",
+    ];
     let server = place.serve(&arguments, &[]);
     let said = server.said.clone();
-    let token =
-        server.log_in(said["owner_email"].as_str().unwrap(), said["owner_password"].as_str().unwrap()).await;
-    let (status, versions) = server.send(&token, reqwest::Method::GET, "/api/admin/v1/program-versions", None).await.unwrap();
-    assert_eq!((status, &versions["items"][0]["rules"]["currency"]), (200, &json!("CNY")), "{versions}");
+    let token = server
+        .log_in(
+            said["owner_email"].as_str().unwrap(),
+            said["owner_password"].as_str().unwrap(),
+        )
+        .await;
+    let (status, versions) = server
+        .send(
+            &token,
+            reqwest::Method::GET,
+            "/api/admin/v1/program-versions",
+            None,
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (status, &versions["items"][0]["rules"]["currency"]),
+        (200, &json!("CNY")),
+        "{versions}"
+    );
 
     // The API client may do everything that a till does.
     let path = "/api/open/v1/members";
     let body = json!({"phone": "13800138000", "channel": "pos"}).to_string();
     let timestamp = (huika_core::Clock::system().now().as_millis() / 1_000).to_string();
-    let text = SignedText { method: "POST", path, query: "", timestamp: &timestamp, nonce: "0123456789abcdef", body: body.as_bytes() };
+    let text = SignedText {
+        method: "POST",
+        path,
+        query: "",
+        timestamp: &timestamp,
+        nonce: "0123456789abcdef",
+        body: body.as_bytes(),
+    };
     let response = server
         .http
         .post(format!("{}{path}", server.base_url))
@@ -192,7 +277,10 @@ async fn a_demo_is_made_once_and_lets_its_log_ins_in() {
         .header("huika-client", said["client_id"].as_str().unwrap())
         .header("huika-timestamp", &timestamp)
         .header("huika-nonce", text.nonce)
-        .header("huika-signature", text.sign(said["client_secret"].as_str().unwrap()))
+        .header(
+            "huika-signature",
+            text.sign(said["client_secret"].as_str().unwrap()),
+        )
         .body(body.clone())
         .send()
         .await
@@ -202,20 +290,34 @@ async fn a_demo_is_made_once_and_lets_its_log_ins_in() {
 
     // Running it again keeps everything.
     assert!(!place.path("shop/demo.making").exists());
-    let again = place.huika(&["demo", "--data-dir", "shop", "--json", "--port", "9"]).done().json();
+    let again = place
+        .huika(&["demo", "--data-dir", "shop", "--json", "--port", "9"])
+        .done()
+        .json();
     assert_eq!(again["base_url"], "http://127.0.0.1:9");
     for kept in ["owner_password", "client_secret"] {
         assert_eq!(again[kept], said[kept]);
     }
     let url = "sqlite:shop/demo.db";
-    let report = place.huika(&["report", "--json", "--database-url", url]).done().json();
+    let report = place
+        .huika(&["report", "--json", "--database-url", url])
+        .done()
+        .json();
     assert!(report["sales"].as_i64().unwrap() > 100, "{report}");
     assert_eq!(report["members_with_purchases"], 25, "{report}");
     place.huika(&["verify", "--database-url", url]).done();
     #[cfg(unix)]
     for private in ["shop/demo.key", "shop/demo-login.json"] {
         use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(std::fs::metadata(place.path(private)).unwrap().permissions().mode() & 0o777, 0o600, "{private}");
+        assert_eq!(
+            std::fs::metadata(place.path(private))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600,
+            "{private}"
+        );
     }
 }
 
@@ -228,12 +330,25 @@ fn a_demo_that_was_interrupted_is_made_again() {
     std::fs::write(place.path("data/demo.db"), "half a database").unwrap();
     let second = place.huika(&demo).done().json();
     assert_ne!(first["owner_password"], second["owner_password"]);
-    place.huika(&["verify", "--database-url", "sqlite:data/demo.db"]).done();
+    place
+        .huika(&["verify", "--database-url", "sqlite:data/demo.db"])
+        .done();
+
+    let refused = place.huika(&["demo", "--database-url", "sqlite:data/huika.db"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("--data-dir"),
+        "{}",
+        refused.err
+    );
 
     // A log-in that was removed is not made up: the shop stays as it is.
     std::fs::remove_file(place.path("data/demo-login.json")).unwrap();
     let refused = place.huika(&["demo"]);
-    assert!(refused.code == 1 && refused.err.contains("demo-login.json"), "{}", refused.err);
+    assert!(
+        refused.code == 1 && refused.err.contains("demo-login.json"),
+        "{}",
+        refused.err
+    );
 }
 
 #[test]
@@ -241,7 +356,15 @@ fn exports_mask_phones_and_defuse_formulas() {
     let place = Place::new();
     place.huika(&["demo", "--members", "20"]).done();
     let export = |what: &str, format: &str| {
-        let arguments = ["export", "--what", what, "--format", format, "--database-url", "sqlite:data/demo.db"];
+        let arguments = [
+            "export",
+            "--what",
+            what,
+            "--format",
+            format,
+            "--database-url",
+            "sqlite:data/demo.db",
+        ];
         let keys = [("HUIKA_SECURITY__KEY_FILE", "data/demo.key")];
         place.huika_with(&arguments, &keys).done().out
     };
@@ -251,14 +374,32 @@ fn exports_mask_phones_and_defuse_formulas() {
     assert!(!members.contains("19900000001"), "{members}");
     let purchases = export("purchases", "jsonl");
     let first: serde_json::Value = serde_json::from_str(purchases.lines().next().unwrap()).unwrap();
-    assert!(first["purchase_id"].as_str().unwrap().starts_with("pur_"), "{first}");
-    assert!(first["member_id"].as_str().unwrap().starts_with("mbr_"), "{first}");
+    assert!(
+        first["purchase_id"].as_str().unwrap().starts_with("pur_"),
+        "{first}"
+    );
+    assert!(
+        first["member_id"].as_str().unwrap().starts_with("mbr_"),
+        "{first}"
+    );
     let entries = export("entries", "csv");
     assert!(entries.lines().count() > 100 && entries.contains(",growth,"));
     assert!(export("refunds", "csv").starts_with("\u{feff}refund_id,"));
 
-    let out = ["export", "--what", "entries", "--out", "entries.csv", "--json", "--database-url", "sqlite:data/demo.db"];
-    let told = place.huika_with(&out, &[("HUIKA_SECURITY__KEY_FILE", "data/demo.key")]).done().json();
+    let out = [
+        "export",
+        "--what",
+        "entries",
+        "--out",
+        "entries.csv",
+        "--json",
+        "--database-url",
+        "sqlite:data/demo.db",
+    ];
+    let told = place
+        .huika_with(&out, &[("HUIKA_SECURITY__KEY_FILE", "data/demo.key")])
+        .done()
+        .json();
     assert_eq!(told["rows"], entries.lines().count() - 1);
     assert_eq!(place.read("entries.csv"), entries);
 }
@@ -292,19 +433,41 @@ db_test! { unmigrated,
 fn a_damaged_backup_changes_nothing() {
     let place = Place::new();
     place.huika(&["demo", "--members", "5"]).done();
-    place.huika(&["backup", "--out", "whole.gz", "--database-url", "sqlite:data/demo.db"]).done();
+    place
+        .huika(&[
+            "backup",
+            "--out",
+            "whole.gz",
+            "--database-url",
+            "sqlite:data/demo.db",
+        ])
+        .done();
     let whole = std::fs::read(place.path("whole.gz")).unwrap();
     std::fs::write(place.path("half.gz"), &whole[..whole.len() / 2]).unwrap();
     let refused = place.huika(&["restore", "half.gz", "--json", "--database-url", "sqlite:new.db"]);
     assert_eq!(refused.code, 1, "{}", refused.out);
-    place.huika(&["restore", "whole.gz", "--database-url", "sqlite:new.db"]).done();
+    place
+        .huika(&["restore", "whole.gz", "--database-url", "sqlite:new.db"])
+        .done();
 
     // Nothing half-written stays where a backup should be.
-    let refused = place.huika(&["backup", "--out", "nowhere/x.gz", "--database-url", "sqlite:data/demo.db"]);
-    assert!(refused.code == 1 && refused.err.contains("nowhere"), "{}", refused.err);
-    assert!(std::fs::read_dir(place.path(".")).unwrap().all(|file| {
-        !file.unwrap().file_name().to_string_lossy().ends_with(".partial")
-    }));
+    let refused = place.huika(&[
+        "backup",
+        "--out",
+        "nowhere/x.gz",
+        "--database-url",
+        "sqlite:data/demo.db",
+    ]);
+    assert!(
+        refused.code == 1 && refused.err.contains("nowhere"),
+        "{}",
+        refused.err
+    );
+    assert!(
+        std::fs::read_dir(place.path("."))
+            .unwrap()
+            .all(|file| { !file.unwrap().file_name().to_string_lossy().ends_with(".partial") })
+    );
 }
 
 #[test]
@@ -312,10 +475,17 @@ fn openapi_is_printed_and_written() {
     let place = Place::new();
     let printed = place.huika(&["openapi"]).done();
     assert_eq!(printed.json()["info"]["title"], "Huika");
-    let written = place.huika(&["openapi", "--write", "out", "--json"]).done().json();
+    let written = place
+        .huika(&["openapi", "--write", "out", "--json"])
+        .done()
+        .json();
     assert_eq!(written["written"].as_array().unwrap().len(), 4);
     assert_eq!(place.read("out/openapi.json"), printed.out);
-    for (name, word) in [("errors.md", "ledger.insufficient"), ("permissions.md", "orders.record"), ("schema.sql", "CREATE TABLE ledger_lot")] {
+    for (name, word) in [
+        ("errors.md", "ledger.insufficient"),
+        ("permissions.md", "orders.record"),
+        ("schema.sql", "CREATE TABLE ledger_lot"),
+    ] {
         assert!(place.read(&format!("out/{name}")).contains(word), "{name}");
     }
 }

@@ -15,7 +15,9 @@ fn the_example_file_names_every_setting_with_its_default() {
     assert_eq!(load(EXAMPLE), Config::default());
 
     // Settings without a default are commented out; with them the example knows all.
-    let complete = EXAMPLE.replace("# public_url", "public_url").replace("# url", "url");
+    let complete = EXAMPLE
+        .replace("# public_url", "public_url")
+        .replace("# url", "url");
     let config = load(&complete);
     assert!(config.server.public_url.is_some() && config.redis.url.is_some());
     let table: toml::Table = complete.parse().unwrap();

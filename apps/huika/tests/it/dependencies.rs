@@ -45,7 +45,8 @@ fn room_of(package: &Package) -> Room {
 
 fn allowed(table: &[(&str, &[&str])], from: &str, to: &str) -> bool {
     let row = table.iter().find(|(name, _)| *name == from);
-    let (_, others) = row.unwrap_or_else(|| panic!("{from} is new: add it to this test and to ARCHITECTURE.md"));
+    let (_, others) =
+        row.unwrap_or_else(|| panic!("{from} is new: add it to this test and to ARCHITECTURE.md"));
     others.contains(&to)
 }
 
@@ -72,16 +73,25 @@ fn refuse(from: &Package, to: &Package, kind: DependencyKind) -> Option<&'static
 #[test]
 fn dependencies_go_one_way() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
-    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(manifest)
+        .no_deps()
+        .exec()
+        .unwrap();
     let packages = metadata.workspace_packages();
     let mut edges = BTreeSet::new();
     let mut wrong = Vec::new();
     for from in &packages {
         for dependency in &from.dependencies {
-            let Some(to) = packages.iter().find(|package| *package.name == dependency.name) else { continue };
+            let Some(to) = packages.iter().find(|package| *package.name == dependency.name) else {
+                continue;
+            };
             edges.insert((from.name.to_string(), to.name.to_string()));
             if let Some(why) = refuse(from, to, dependency.kind) {
-                wrong.push(format!("{} -> {} ({:?}): it {why}", from.name, to.name, dependency.kind));
+                wrong.push(format!(
+                    "{} -> {} ({:?}): it {why}",
+                    from.name, to.name, dependency.kind
+                ));
             }
         }
     }

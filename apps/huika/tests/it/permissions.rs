@@ -17,7 +17,10 @@ use tower::ServiceExt as _;
 /// Routes that ask for no credentials. This list only shrinks.
 const PUBLIC: [&str; 1] = ["POST /api/admin/v1/sessions"];
 /// Routes that answer for each of their items.
-const BULK: [&str; 2] = ["POST /api/open/v1/points/bulk", "POST /api/open/v1/purchases/bulk"];
+const BULK: [&str; 2] = [
+    "POST /api/open/v1/points/bulk",
+    "POST /api/open/v1/purchases/bulk",
+];
 /// How deep an example of a body goes.
 const DEPTH: usize = 12;
 
@@ -33,7 +36,9 @@ impl Operation {
     }
 
     fn is_public(&self) -> bool {
-        self.text["security"].as_array().is_some_and(|ways| ways.iter().any(|way| way == &json!({})))
+        self.text["security"]
+            .as_array()
+            .is_some_and(|ways| ways.iter().any(|way| way == &json!({})))
     }
 }
 
@@ -42,7 +47,11 @@ fn operations(api: &Value) -> Vec<Operation> {
     for (path, item) in api["paths"].as_object().unwrap() {
         for method in ["get", "post", "put", "patch", "delete"] {
             if let Some(text) = item.get(method) {
-                operations.push(Operation { method: method.to_uppercase(), path: path.clone(), text: text.clone() });
+                operations.push(Operation {
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    text: text.clone(),
+                });
             }
         }
     }
@@ -56,13 +65,24 @@ fn example(api: &Value, schema: &Value, depth: usize) -> Value {
         return example.clone();
     }
     if let Some(reference) = schema["$ref"].as_str() {
-        return example(api, api.pointer(reference.trim_start_matches('#')).unwrap(), depth - 1);
+        return example(
+            api,
+            api.pointer(reference.trim_start_matches('#')).unwrap(),
+            depth - 1,
+        );
     }
-    if let Some(value) = schema["enum"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
+    if let Some(value) = schema["enum"]
+        .get(0)
+        .or_else(|| schema.get("const"))
+        .or_else(|| schema.get("default"))
+    {
         return value.clone();
     }
     for joined in ["oneOf", "anyOf"] {
-        if let Some(first) = schema[joined].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null")) {
+        if let Some(first) = schema[joined]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["type"] != "null"))
+        {
             return example(api, first, depth - 1);
         }
     }
@@ -79,10 +99,19 @@ fn example(api: &Value, schema: &Value, depth: usize) -> Value {
         _ => {
             let mut object = Map::new();
             for part in schema["allOf"].as_array().into_iter().flatten() {
-                object.extend(example(api, part, depth - 1).as_object().cloned().unwrap_or_default());
+                object.extend(
+                    example(api, part, depth - 1)
+                        .as_object()
+                        .cloned()
+                        .unwrap_or_default(),
+                );
             }
-            let required: Vec<&str> =
-                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let required: Vec<&str> = schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {
                 if required.contains(&name.as_str()) {
                     object.insert(name.clone(), example(api, property, depth - 1));
@@ -98,7 +127,10 @@ fn request_of(api: &Value, operation: &Operation) -> (String, String, Vec<(Strin
     let (mut path, mut query, mut headers) = (operation.path.clone(), Vec::new(), Vec::new());
     for parameter in operation.text["parameters"].as_array().into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap();
-        let value = parameter.get("example").cloned().unwrap_or_else(|| example(api, &parameter["schema"], DEPTH));
+        let value = parameter
+            .get("example")
+            .cloned()
+            .unwrap_or_else(|| example(api, &parameter["schema"], DEPTH));
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match parameter["in"].as_str().unwrap() {
             "path" => path = path.replace(&format!("{{{name}}}"), &value),
@@ -108,7 +140,11 @@ fn request_of(api: &Value, operation: &Operation) -> (String, String, Vec<(Strin
         }
     }
     let schema = &operation.text["requestBody"]["content"]["application/json"]["schema"];
-    let body = if schema.is_null() { String::new() } else { example(api, schema, DEPTH).to_string() };
+    let body = if schema.is_null() {
+        String::new()
+    } else {
+        example(api, schema, DEPTH).to_string()
+    };
     if !body.is_empty() {
         headers.push(("content-type".into(), "application/json".into()));
     }
@@ -130,27 +166,50 @@ impl App {
         let nonces = NonceStore::in_process(cx.clock.now());
         let services = compose::Services::start(&place, keyring, nonces, &Default::default());
         let owner = Actor::with_all_rights("opr_test");
-        let asked = NewApiClient { name: "Nobody".into(), permissions: Vec::new() };
+        let asked = NewApiClient {
+            name: "Nobody".into(),
+            permissions: Vec::new(),
+        };
         let (client, secret) = services.staff.create_api_client(&owner, asked).await.unwrap();
-        services.loyalty.publish_program(&owner, huika_loyalty::default_rules(), None).await.unwrap();
+        services
+            .loyalty
+            .publish_program(&owner, huika_loyalty::default_rules(), None)
+            .await
+            .unwrap();
         let probes = Probes::new(cx.db.clone(), Metrics::detached(&cx.clock));
         let options = HttpOptions::new(cx.clock.clone(), cx.rng.clone());
         let api = serde_json::to_value(services.description()).unwrap();
         let router = services.router(probes, BodyLimit::DEFAULT, options);
         let (client_id, secret, now) = (client.id.to_string(), secret.to_string(), cx.clock.now());
-        (Self { router, client_id, secret, now, sent: 0 }, api)
+        (
+            Self {
+                router,
+                client_id,
+                secret,
+                now,
+                sent: 0,
+            },
+            api,
+        )
     }
 
     async fn send(&mut self, api: &Value, operation: &Operation, signed: bool) -> (u16, Value) {
         let (path, query, headers, body) = request_of(api, operation);
-        let uri = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
+        let uri = if query.is_empty() {
+            path.clone()
+        } else {
+            format!("{path}?{query}")
+        };
         let mut request = Request::builder().method(operation.method.as_str()).uri(uri);
         for (name, value) in headers {
             request = request.header(name, value);
         }
         if signed {
             self.sent += 1;
-            let (timestamp, nonce) = (format!("{}", self.now.as_millis() / 1_000), format!("nonce-{:016}", self.sent));
+            let (timestamp, nonce) = (
+                format!("{}", self.now.as_millis() / 1_000),
+                format!("nonce-{:016}", self.sent),
+            );
             let text = SignedText {
                 method: &operation.method,
                 path: &path,
@@ -165,7 +224,12 @@ impl App {
                 .header("huika-nonce", &nonce)
                 .header("huika-signature", text.sign(&self.secret));
         }
-        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let response = self
+            .router
+            .clone()
+            .oneshot(request.body(Body::from(body)).unwrap())
+            .await
+            .unwrap();
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -173,7 +237,10 @@ impl App {
 }
 
 fn migrations() -> Vec<huika_db::Migration> {
-    compose::migrations().into_iter().filter(|migration| migration.module != "kernel").collect()
+    compose::migrations()
+        .into_iter()
+        .filter(|migration| migration.module != "kernel")
+        .collect()
 }
 
 #[tokio::test]
@@ -182,16 +249,27 @@ async fn every_route_has_a_permission_case() {
     cx.migrate(&migrations()).await;
     let (mut app, api) = App::open(&cx).await;
     let operations = operations(&api);
-    assert!(operations.len() > 25, "only {} operations were seen", operations.len());
+    assert!(
+        operations.len() > 25,
+        "only {} operations were seen",
+        operations.len()
+    );
 
-    let public: Vec<String> =
-        operations.iter().filter(|operation| operation.is_public()).map(Operation::name).collect();
+    let public: Vec<String> = operations
+        .iter()
+        .filter(|operation| operation.is_public())
+        .map(Operation::name)
+        .collect();
     assert_eq!(public, PUBLIC, "routes without credentials");
 
     for operation in operations.iter().filter(|operation| !operation.is_public()) {
         let name = operation.name();
         let (status, problem) = app.send(&api, operation, false).await;
-        assert_eq!((status, &problem["code"]), (401, &json!("access.unauthenticated")), "{name} without credentials");
+        assert_eq!(
+            (status, &problem["code"]),
+            (401, &json!("access.unauthenticated")),
+            "{name} without credentials"
+        );
 
         let (status, answer) = app.send(&api, operation, true).await;
         if BULK.contains(&name.as_str()) {
@@ -204,7 +282,10 @@ async fn every_route_has_a_permission_case() {
         }
         let code = answer["code"].as_str().unwrap_or_default();
         let refused = ["access.denied", "staff.operator_needed"].contains(&code);
-        assert!(status == 403 && refused, "{name} without rights: {status} {answer}");
+        assert!(
+            status == 403 && refused,
+            "{name} without rights: {status} {answer}"
+        );
     }
 }
 

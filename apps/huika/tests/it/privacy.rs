@@ -10,8 +10,11 @@ use crate::process::Place;
 fn assert_holds_none(what: &str, bytes: &[u8], traces: &[String]) {
     assert!(!bytes.is_empty(), "{what} is empty");
     for trace in traces {
-        let found = bytes.windows(trace.len()).position(|window| window == trace.as_bytes());
-        let around = found.map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(80)..(at + 40).min(bytes.len())]));
+        let found = bytes
+            .windows(trace.len())
+            .position(|window| window == trace.as_bytes());
+        let around = found
+            .map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(80)..(at + 40).min(bytes.len())]));
         assert!(found.is_none(), "{what} holds {trace}: {around:?}");
     }
 }
@@ -23,47 +26,99 @@ async fn a_dump_holds_no_phone_in_clear() {
     // Whoever looks for a fault turns logs up.
     let server = place.serve(&arguments, &[("HUIKA_LOG", "debug")]);
     let said = &server.said;
-    let token =
-        server.log_in(said["owner_email"].as_str().unwrap(), said["owner_password"].as_str().unwrap()).await;
+    let token = server
+        .log_in(
+            said["owner_email"].as_str().unwrap(),
+            said["owner_password"].as_str().unwrap(),
+        )
+        .await;
 
     // Phones travel through every kind of request: taken, looked up, revealed, refused, and in a reason.
     let phones: Vec<String> = (0..5).map(|number| format!("1384455667{number}")).collect();
     let post = async |path: &str, body: serde_json::Value| {
-        server.send(&token, reqwest::Method::POST, path, Some(body)).await.unwrap()
+        server
+            .send(&token, reqwest::Method::POST, path, Some(body))
+            .await
+            .unwrap()
     };
     for phone in &phones {
         let body = json!({"phone": phone, "channel": "pos", "nickname": "小明"});
         let (status, member) = post("/api/open/v1/members", body).await;
         assert_eq!(status, 201);
         let id = member["id"].as_str().unwrap();
-        assert_eq!(post("/api/open/v1/members/lookup", json!({"phone": phone})).await.0, 200);
+        assert_eq!(
+            post("/api/open/v1/members/lookup", json!({"phone": phone}))
+                .await
+                .0,
+            200
+        );
         let purchase = json!({
             "source": "pos", "external_order_no": format!("P-{id}"), "member": {"phone": phone},
             "paid": {"minor": 26_800, "currency": "CNY"},
         });
         assert_eq!(post("/api/open/v1/purchases", purchase).await.0, 201);
-        let revealed = server.send(&token, reqwest::Method::GET, &format!("/api/open/v1/members/{id}/phone"), None).await;
+        let revealed = server
+            .send(
+                &token,
+                reqwest::Method::GET,
+                &format!("/api/open/v1/members/{id}/phone"),
+                None,
+            )
+            .await;
         assert_eq!(revealed.unwrap().0, 200);
         let reason = json!({"state": "frozen", "reason": format!("called from {phone}")});
         let path = format!("/api/open/v1/members/{id}/state");
-        assert_eq!(server.send(&token, reqwest::Method::PUT, &path, Some(reason)).await.unwrap().0, 200);
-        for wrong in [json!({"phone": phone, "channel": "门店"}), json!({"phone": format!("{phone}00"), "channel": "pos"})] {
+        assert_eq!(
+            server
+                .send(&token, reqwest::Method::PUT, &path, Some(reason))
+                .await
+                .unwrap()
+                .0,
+            200
+        );
+        for wrong in [
+            json!({"phone": phone, "channel": "门店"}),
+            json!({"phone": format!("{phone}00"), "channel": "pos"}),
+        ] {
             assert_eq!(post("/api/open/v1/members", wrong).await.0, 422);
         }
-        assert_eq!(post("/api/open/v1/members/lookup", json!({"card_number": phone})).await.0, 422);
+        assert_eq!(
+            post("/api/open/v1/members/lookup", json!({"card_number": phone}))
+                .await
+                .0,
+            422
+        );
     }
-    let metrics = server.http.get(format!("{}/metrics", server.base_url)).send().await.unwrap().bytes().await.unwrap();
-    let audit = server.send(&token, reqwest::Method::GET, "/api/admin/v1/audit-entries", None).await.unwrap();
+    let metrics = server
+        .http
+        .get(format!("{}/metrics", server.base_url))
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let audit = server
+        .send(&token, reqwest::Method::GET, "/api/admin/v1/audit-entries", None)
+        .await
+        .unwrap();
     assert_eq!(audit.0, 200);
 
     let url = "sqlite:data/demo.db";
     let keys = [("HUIKA_SECURITY__KEY_FILE", "data/demo.key")];
-    place.huika(&["backup", "--out", "dump.gz", "--database-url", url]).done();
+    place
+        .huika(&["backup", "--out", "dump.gz", "--database-url", url])
+        .done();
     let mut dump = Vec::new();
-    MultiGzDecoder::new(std::fs::File::open(place.path("dump.gz")).unwrap()).read_to_end(&mut dump).unwrap();
+    MultiGzDecoder::new(std::fs::File::open(place.path("dump.gz")).unwrap())
+        .read_to_end(&mut dump)
+        .unwrap();
     let mut exported = String::new();
     for what in ["members", "purchases", "refunds", "entries"] {
-        exported += &place.huika_with(&["export", "--what", what, "--database-url", url], &keys).done().out;
+        exported += &place
+            .huika_with(&["export", "--what", what, "--database-url", url], &keys)
+            .done()
+            .out;
     }
 
     // The whole numbers of the demo, and of the others also the part that a mask would hide last.

@@ -58,7 +58,10 @@ impl Place {
 
     fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_huika"));
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
         // Nothing of the machine's own settings may reach the test.
         command.env_clear().envs(variables.iter().copied());
         command
@@ -73,27 +76,94 @@ impl Place {
     pub(crate) fn huika_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
         let output = self.command(arguments, variables).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Answer { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Answer {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    /// Starts a command and leaves it running. What it says goes to `server.log`.
+    pub(crate) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("server.log"))
+            .unwrap();
+        let mut command = self.command(arguments, variables);
+        Running(command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap())
     }
 
     /// Starts `huika serve` or `huika demo --serve` and waits until it says where it listens.
     pub(crate) fn serve(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
-        let log = self.path("server.log");
-        let stderr = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = self.command(arguments, variables);
-        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut process = self.start(&[arguments, &["--json"]].concat(), variables);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let said: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("the server says {line:?}: {}", std::fs::read_to_string(&log).unwrap()));
-        let base_url = said["base_url"].as_str().unwrap_or_else(|| panic!("{said}")).to_owned();
-        Server { child, base_url, said, http: reqwest::Client::new() }
+            .unwrap_or_else(|_| panic!("the server says {line:?}: {}", self.read("server.log")));
+        let base_url = said["base_url"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{said}"))
+            .to_owned();
+        Server {
+            process,
+            base_url,
+            said,
+            http: reqwest::Client::new(),
+        }
     }
 }
 
-/// A server that runs. Killed when the test ends.
+/// A process that runs. Killed when the test ends.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// SIGKILL: the process does nothing more.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// SIGTERM: the process stops in order.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the process ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Looks again and again until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let stopwatch = Clock::system().stopwatch();
+    while !is_so() {
+        assert!(stopwatch.elapsed() < PATIENCE, "not in time: {what}");
+        Clock::system().sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A server that runs.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) process: Running,
     pub(crate) base_url: String,
     /// What it said when it started.
     pub(crate) said: Value,
@@ -106,34 +176,10 @@ impl Server {
         self.base_url.trim_start_matches("http://").to_owned()
     }
 
-    /// SIGKILL: the process does nothing more.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM: the process stops in order.
-    pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// Waits for the end of the process.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let stopwatch = Clock::system().stopwatch();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(stopwatch.elapsed() < PATIENCE, "the process does not end");
-            Clock::system().sleep(LOOK_AGAIN).await;
-        }
-    }
-
     /// Stops in order and expects a clean end.
     pub(crate) async fn stop(mut self) {
-        self.terminate();
-        assert!(self.ended().await.success());
+        self.process.terminate();
+        assert!(self.process.ended().await.success());
     }
 
     /// Sends a request and returns status and body.
@@ -144,7 +190,10 @@ impl Server {
         path: &str,
         body: Option<Value>,
     ) -> Result<(u16, Value), reqwest::Error> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base_url)).bearer_auth(token);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base_url))
+            .bearer_auth(token);
         if let Some(body) = body {
             // Every command has a key; routes that need none do not look at it.
             let key = format!("{:016x}", huika_core::Rng::system().next_u64());
@@ -162,20 +211,20 @@ impl Server {
         let url = format!("{}/api/admin/v1/sessions", self.base_url);
         let response = self.http.post(url).json(&body).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 201);
-        response.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        response.json::<Value>().await.unwrap()["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 }
 
 /// The log-in of the first owner, which a server without a terminal writes to a file.
 pub(crate) async fn owner_token(place: &Place, server: &Server) -> String {
     let log_in: Value = serde_json::from_str(&place.read("data/owner-login.json")).unwrap();
-    server.log_in(log_in["email"].as_str().unwrap(), log_in["password"].as_str().unwrap()).await
+    server
+        .log_in(
+            log_in["email"].as_str().unwrap(),
+            log_in["password"].as_str().unwrap(),
+        )
+        .await
 }

@@ -10,14 +10,14 @@ use std::{
 };
 
 use huika_core::{Clock, Timestamp};
-use huika_testing::db_test;
+use huika_testing::{TestDb, db_test};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::process::{Place, Server, owner_token};
+use crate::process::{Place, Server, owner_token, until};
 
 const CLIENTS: usize = 16;
 const PURCHASES_EACH: usize = 20;
@@ -64,7 +64,9 @@ async fn record(http: reqwest::Client, url: String, token: String, number: usize
 
 async fn register(server: &Server, token: &str, number: usize) -> String {
     let body = json!({"phone": format!("1380013{number:04}"), "channel": "pos"});
-    let sent = server.send(token, reqwest::Method::POST, "/api/open/v1/members", Some(body)).await;
+    let sent = server
+        .send(token, reqwest::Method::POST, "/api/open/v1/members", Some(body))
+        .await;
     let (status, member) = sent.unwrap();
     assert_eq!(status, 201, "{member}");
     member["id"].as_str().unwrap().to_owned()
@@ -111,7 +113,7 @@ db_test! { unmigrated,
             while answered.load(Ordering::SeqCst) < kill_after {
                 Clock::system().sleep(LOOK_AGAIN).await;
             }
-            server.kill();
+            server.process.kill();
             server = start(&address);
         }
         while let Some(till) = tills.join_next().await {
@@ -161,7 +163,7 @@ db_test! { unmigrated,
         assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
 
         // From the signal on nobody new is let in.
-        server.terminate();
+        server.process.terminate();
         while TcpStream::connect(&address).await.is_ok() {
             Clock::system().sleep(LOOK_AGAIN).await;
         }
@@ -169,7 +171,7 @@ db_test! { unmigrated,
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
-        assert!(server.ended().await.success());
+        assert!(server.process.ended().await.success());
 
         // The node number was given back, not left to lapse.
         let rows = cx.fetch_all("SELECT leased_until FROM kernel_node").await;
@@ -189,7 +191,10 @@ async fn a_taken_port_is_said_before_anything_is_made() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused = place.huika(&["serve", "--json", "--listen", &address]);
-    assert_eq!((refused.code, &refused.json()["error"]["code"]), (1, &json!("server.cannot_listen")));
+    assert_eq!(
+        (refused.code, &refused.json()["error"]["code"]),
+        (1, &json!("server.cannot_listen"))
+    );
     assert!(!place.path("data").exists());
 }
 
@@ -201,16 +206,63 @@ async fn a_body_above_the_limit_is_refused_and_bulk_routes_take_more() {
     let token = owner_token(&place, &server).await;
     let member = register(&server, &token, 1).await;
     let mut purchase = body_of(1, &member);
-    purchase["lines"] = json!(vec![json!({"name": "x".repeat(150), "quantity": 1, "paid_minor": 0}); 20]);
-    let single = server.send(&token, reqwest::Method::POST, "/api/open/v1/purchases", Some(purchase.clone())).await;
+    purchase["lines"] = json!(vec![
+        json!({"name": "x".repeat(150), "quantity": 1, "paid_minor": 0});
+        20
+    ]);
+    let single = server
+        .send(
+            &token,
+            reqwest::Method::POST,
+            "/api/open/v1/purchases",
+            Some(purchase.clone()),
+        )
+        .await;
     let (status, problem) = single.unwrap();
     assert_eq!((status, &problem["code"]), (413, &json!("request.too_large")));
 
     purchase["paid"]["minor"] = json!(0);
     let bulk = json!({"purchases": [purchase]});
     let path = "/api/open/v1/purchases/bulk";
-    let (status, answer) = server.send(&token, reqwest::Method::POST, path, Some(bulk)).await.unwrap();
+    let (status, answer) = server
+        .send(&token, reqwest::Method::POST, path, Some(bulk))
+        .await
+        .unwrap();
     assert_eq!(status, 200, "{answer}");
     assert!(answer["items"][0]["receipt"].is_object(), "{answer}");
+    server.stop().await;
+}
+
+/// Two processes with one number would make the same ids.
+#[tokio::test]
+async fn a_server_that_lost_its_number_stops_at_once() {
+    let cx = TestDb::sqlite().await;
+    let place = Place::new();
+    let mut server = place.serve(
+        &["serve", "--database-url", cx.url(), "--listen", "127.0.0.1:0"],
+        &[],
+    );
+    // Somebody else took the number, as happens when a process was cut off from its database for a minute.
+    assert_eq!(
+        cx.execute("UPDATE kernel_node SET fence = fence + 1", vec![])
+            .await,
+        1
+    );
+    assert_eq!(server.process.ended().await.code(), Some(1));
+    assert!(place.read("server.log").contains("node.lease_lost"));
+}
+
+#[tokio::test]
+async fn a_worker_runs_beside_a_server_and_stops_in_order() {
+    let place = Place::new();
+    let variables = [("HUIKA_WORKER__ENABLED", "false")];
+    let server = place.serve(&["serve", "--listen", "127.0.0.1:0"], &variables);
+    let mut worker = place.start(&["worker", "--parallel", "2"], &[]);
+    until("the worker runs", || {
+        place.read("server.log").contains("the worker runs")
+    })
+    .await;
+    worker.terminate();
+    assert!(worker.ended().await.success());
     server.stop().await;
 }

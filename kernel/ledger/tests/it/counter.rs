@@ -1,6 +1,9 @@
 //! One member at the counter: short words for what the tests ask of the ledger.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use huika_core::{IdempotencyKey, MemberId, Refusal as _, Timestamp};
 use huika_db::{BoxFuture, Tx};
@@ -20,7 +23,7 @@ pub(crate) struct Counter {
     pub(crate) member_id: MemberId,
     keys: AtomicU64,
     /// Dropped last, after the lanes of the ledger.
-    pub(crate) cx: TestDb,
+    pub(crate) cx: Arc<TestDb>,
 }
 
 impl Counter {
@@ -30,7 +33,17 @@ impl Counter {
             ledger,
             member_id: cx.ids.next(),
             keys: AtomicU64::new(0),
-            cx,
+            cx: Arc::new(cx),
+        }
+    }
+
+    /// The same counter, later in the day.
+    pub(crate) fn another_member(&self) -> Self {
+        Self {
+            ledger: self.ledger.clone(),
+            member_id: self.cx.ids.next(),
+            keys: AtomicU64::new(0),
+            cx: Arc::clone(&self.cx),
         }
     }
 
@@ -118,6 +131,16 @@ impl Counter {
     /// What is left of each lot that is not closed, in the order of spending.
     pub(crate) async fn left_in_lots(&self) -> Vec<i64> {
         self.lots().await.into_iter().map(|lot| lot.remaining).collect()
+    }
+
+    /// How many entries the member has.
+    pub(crate) async fn entries(&self) -> i64 {
+        let member = self.member_id.as_i64();
+        self.cx
+            .count(&format!(
+                "SELECT COUNT(*) AS n FROM ledger_entry WHERE member_id = {member}"
+            ))
+            .await
     }
 
     /// Writes down what time has changed.

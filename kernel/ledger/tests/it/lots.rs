@@ -21,12 +21,26 @@ fn parts(counter: &huika_ledger::Balance) -> (i64, i64, i64) {
     (counter.available, counter.pending, counter.held)
 }
 
-huika_testing::db_test! { migrations = huika_ledger::migrations,
+/// Declares stories, each with a member of its own, that share a database per engine: making one takes longer
+/// than any story.
+macro_rules! stories {
+    ($section:ident, $($(#[$meta:meta])* async fn $story:ident($counter:ident) $body:block)+) => {
+        $($(#[$meta])* async fn $story($counter: Counter) $body)+
 
-    // ---- Spending ------------------------------------------------------------------------------------------
+        huika_testing::db_test! { migrations = huika_ledger::migrations,
+            async fn $section(cx) {
+                let first = Counter::open(cx);
+                $(
+                    println!("{}", stringify!($story));
+                    $story(first.another_member()).await;
+                )+
+            }
+        }
+    };
+}
 
-    async fn the_earliest_expiry_is_spent_first_and_never_expiring_value_last(cx) {
-        let counter = Counter::open(cx);
+stories! { spending,
+    async fn the_earliest_expiry_is_spent_first_and_never_expiring_value_last(counter) {
         counter.done(vec![earn(10)]).await;
         counter.done(vec![earn_until(20, counter.in_days(30))]).await;
         counter.done(vec![earn_until(30, counter.in_days(10))]).await;
@@ -42,8 +56,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn of_two_lots_with_one_expiry_the_older_is_spent_first(cx) {
-        let counter = Counter::open(cx);
+    async fn of_two_lots_with_one_expiry_the_older_is_spent_first(counter) {
         let until = counter.in_days(10);
         let first = counter.done(vec![earn_until(10, until)]).await;
         counter.done(vec![earn_until(10, until)]).await;
@@ -51,8 +64,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         assert_eq!(outcome.entries[0].lots, [(first.entries[0].lot_id.unwrap(), 4)]);
     }
 
-    async fn more_than_is_free_is_refused_also_when_the_rest_is_pending_or_held(cx) {
-        let counter = Counter::open(cx);
+    async fn more_than_is_free_is_refused_also_when_the_rest_is_pending_or_held(counter) {
         counter.done(vec![earn(50), earn_later(50, Availability::At(counter.in_days(1)))]).await;
         counter.done(vec![hold(20, counter.in_days(1))]).await;
         assert_eq!(parts(&counter.points().await), (30, 50, 20));
@@ -62,8 +74,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn several_operations_happen_all_or_none(cx) {
-        let counter = Counter::open(cx);
+    async fn several_operations_happen_all_or_none(counter) {
         counter.done(vec![earn(100)]).await;
         let growth = Operation::Earn {
             asset: Asset::Growth,
@@ -82,8 +93,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn amounts_that_are_no_amounts_are_refused(cx) {
-        let counter = Counter::open(cx);
+    async fn amounts_that_are_no_amounts_are_refused(counter) {
         let source = counter.done(vec![earn(100)]).await.posting_id;
         let spent = counter.done(vec![spend(50)]).await.posting_id;
         let held = counter.done(vec![hold(10, counter.in_days(1))]).await;
@@ -108,8 +118,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn an_account_never_holds_more_than_the_largest_amount(cx) {
-        let counter = Counter::open(cx);
+    async fn an_account_never_holds_more_than_the_largest_amount(counter) {
         counter.done(vec![earn(MAX_AMOUNT - 1)]).await;
         counter.done(vec![earn_later(1, Availability::At(counter.in_days(1)))]).await;
         assert_eq!(counter.refused(vec![earn(1)]).await, "ledger.amount_invalid");
@@ -123,10 +132,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    // ---- Pending -------------------------------------------------------------------------------------------
+}
 
-    async fn pending_value_is_free_from_its_moment_on(cx) {
-        let counter = Counter::open(cx);
+stories! { pending,
+    async fn pending_value_is_free_from_its_moment_on(counter) {
         counter.done(vec![earn_later(100, Availability::At(counter.in_days(7)))]).await;
         counter.pass(7 * DAY - 1);
         assert_eq!(parts(&counter.points().await), (0, 100, 0));
@@ -137,8 +146,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn pending_value_is_free_after_its_event_and_no_other(cx) {
-        let counter = Counter::open(cx);
+    async fn pending_value_is_free_after_its_event_and_no_other(counter) {
         let on_event = |event: &str| Availability::OnEvent { event: event.to_owned(), not_before: None };
         counter.done(vec![earn_later(100, on_event("received/1")), earn_later(10, on_event("received/2"))]).await;
         counter.pass(1_000 * DAY);
@@ -151,8 +159,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn an_event_before_the_earliest_moment_waits_for_it(cx) {
-        let counter = Counter::open(cx);
+    async fn an_event_before_the_earliest_moment_waits_for_it(counter) {
         let availability =
             Availability::OnEvent { event: "received".to_owned(), not_before: Some(counter.in_days(7)) };
         counter.done(vec![earn_later(100, availability.clone())]).await;
@@ -173,8 +180,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn an_event_that_nothing_waits_for_is_carried_out_once_and_leaves_the_ledger_proven(cx) {
-        let counter = Counter::open(cx);
+    async fn an_event_that_nothing_waits_for_is_carried_out_once_and_leaves_the_ledger_proven(counter) {
         let stranger = counter.command(vec![Operation::Release { event: "received".to_owned() }]);
         let first = counter.ledger.post(stranger.clone()).await.unwrap();
         let again = counter.ledger.post(stranger).await.unwrap();
@@ -182,8 +188,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_refund_inside_the_window_cancels_the_pending_lot_and_never_touches_what_is_available(cx) {
-        let counter = Counter::open(cx);
+    async fn a_refund_inside_the_window_cancels_the_pending_lot_and_never_touches_what_is_available(counter) {
         counter.done(vec![earn_until(40, counter.in_days(1))]).await;
         let source = counter.done(vec![earn_later(100, Availability::At(counter.in_days(7)))]).await.posting_id;
 
@@ -195,8 +200,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_pending_lot_can_expire_before_it_opens(cx) {
-        let counter = Counter::open(cx);
+    async fn a_pending_lot_can_expire_before_it_opens(counter) {
         let operation = Operation::Earn {
             asset: Asset::Points,
             amount: 100,
@@ -212,10 +216,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    // ---- Expiry --------------------------------------------------------------------------------------------
+}
 
-    async fn expiry_is_true_at_read_time_without_any_job(cx) {
-        let counter = Counter::open(cx);
+stories! { expiry,
+    async fn expiry_is_true_at_read_time_without_any_job(counter) {
         counter.done(vec![earn_until(100, counter.in_days(30)), earn(5)]).await;
         counter.pass(30 * DAY - 1);
         assert_eq!(counter.available().await, 105);
@@ -226,15 +230,14 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.pass(1);
         assert_eq!(counter.available().await, 5);
         // Reading wrote nothing.
-        assert_eq!(counter.cx.count("SELECT COUNT(*) AS n FROM ledger_posting").await, 1);
+        assert_eq!(counter.entries().await, 2);
 
         assert_eq!(counter.refused(vec![spend(6)]).await, "ledger.insufficient");
         counter.done(vec![spend(5)]).await;
         counter.assert_proven().await;
     }
 
-    async fn what_expired_is_written_once_with_the_moment_at_which_it_was_lost(cx) {
-        let counter = Counter::open(cx);
+    async fn what_expired_is_written_once_with_the_moment_at_which_it_was_lost(counter) {
         let until = counter.in_days(30);
         counter.done(vec![earn_until(100, until)]).await;
         counter.pass(40 * DAY);
@@ -250,20 +253,18 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     }
 
     /// The job calls again while something was settled: an account that is named too early must not stay due.
-    async fn an_account_whose_lot_was_spent_before_its_expiry_is_settled_once(cx) {
-        let counter = Counter::open(cx);
+    async fn an_account_whose_lot_was_spent_before_its_expiry_is_settled_once(counter) {
         counter.done(vec![earn_until(100, counter.in_days(1))]).await;
         counter.done(vec![spend(100)]).await;
         counter.pass(2 * DAY);
         counter.settle().await;
         assert_eq!(counter.ledger.settle_due().await.unwrap(), 0);
-        assert_eq!(counter.cx.count("SELECT COUNT(*) AS n FROM ledger_entry").await, 2);
+        assert_eq!(counter.entries().await, 2);
         counter.assert_proven().await;
     }
 
     /// The answer must not show value that is gone, and the next operation must not spend it.
-    async fn a_back_dated_earn_that_is_over_already_is_lost_in_the_same_posting(cx) {
-        let counter = Counter::open(cx);
+    async fn a_back_dated_earn_that_is_over_already_is_lost_in_the_same_posting(counter) {
         let outcome = counter.done(vec![earn_until(100, counter.in_days(-1))]).await;
         let told: Vec<(EntryKind, i64, i64)> =
             outcome.entries.iter().map(|entry| (entry.kind, entry.available_change, entry.available)).collect();
@@ -275,8 +276,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_back_dated_earn_does_not_make_the_account_forget_its_other_lots(cx) {
-        let counter = Counter::open(cx);
+    async fn a_back_dated_earn_does_not_make_the_account_forget_its_other_lots(counter) {
         counter.done(vec![earn_until(40, counter.in_days(1))]).await;
         counter.done(vec![earn_until(100, counter.in_days(-1))]).await;
         counter.done(vec![earn_until(7, counter.in_days(3)), earn_until(100, counter.in_days(-2))]).await;
@@ -289,8 +289,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     }
 
     /// A module that decides by what is free must not decide by what has expired.
-    async fn a_book_shows_what_is_free_now(cx) {
-        let counter = Counter::open(cx);
+    async fn a_book_shows_what_is_free_now(counter) {
         counter.done(vec![earn_until(100, counter.in_days(1)), earn(3)]).await;
         counter.pass(DAY);
         let command = counter.command(vec![spend(3)]);
@@ -314,10 +313,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    // ---- Holds ---------------------------------------------------------------------------------------------
+}
 
-    async fn held_value_does_not_expire_until_its_hold_lapses(cx) {
-        let counter = Counter::open(cx);
+stories! { holds,
+    async fn held_value_does_not_expire_until_its_hold_lapses(counter) {
         counter.done(vec![earn_until(100, counter.in_days(1))]).await;
         counter.done(vec![hold(60, counter.in_days(2))]).await;
         counter.pass(DAY);
@@ -337,8 +336,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn held_value_can_be_spent_after_its_expiry(cx) {
-        let counter = Counter::open(cx);
+    async fn held_value_can_be_spent_after_its_expiry(counter) {
         counter.done(vec![earn_until(100, counter.in_days(1))]).await;
         let hold_id = hold_id(&counter.done(vec![hold(60, counter.in_days(2))]).await);
         counter.pass(DAY + HOUR);
@@ -349,8 +347,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn what_a_hold_does_not_spend_returns(cx) {
-        let counter = Counter::open(cx);
+    async fn what_a_hold_does_not_spend_returns(counter) {
         counter.done(vec![earn_until(30, counter.in_days(1)), earn(70)]).await;
         let hold_id = hold_id(&counter.done(vec![hold(50, counter.in_days(1))]).await);
         assert_eq!(parts(&counter.points().await), (50, 0, 50));
@@ -366,8 +363,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_voided_hold_returns_to_its_lots(cx) {
-        let counter = Counter::open(cx);
+    async fn a_voided_hold_returns_to_its_lots(counter) {
         counter.done(vec![earn_until(30, counter.in_days(1)), earn(70)]).await;
         let hold_id = hold_id(&counter.done(vec![hold(50, counter.in_days(1))]).await);
         counter.done(vec![Operation::VoidHold { hold_id }]).await;
@@ -379,8 +375,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_hold_returns_by_itself_at_its_moment(cx) {
-        let counter = Counter::open(cx);
+    async fn a_hold_returns_by_itself_at_its_moment(counter) {
         counter.done(vec![earn(100)]).await;
         let hold_id = hold_id(&counter.done(vec![hold(60, counter.now().plus_millis(HOUR))]).await);
         counter.pass(HOUR - 1);
@@ -394,8 +389,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     }
 
     /// Otherwise ending a hold and spending in one command would keep value alive for ever.
-    async fn value_that_a_hold_returns_too_late_cannot_be_spent_by_the_same_command(cx) {
-        let counter = Counter::open(cx);
+    async fn value_that_a_hold_returns_too_late_cannot_be_spent_by_the_same_command(counter) {
         counter.done(vec![earn_until(60, counter.in_days(1))]).await;
         let hold_id = hold_id(&counter.done(vec![hold(60, counter.in_days(9))]).await);
         counter.pass(2 * DAY);
@@ -406,8 +400,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_hold_of_another_member_is_not_found(cx) {
-        let counter = Counter::open(cx);
+    async fn a_hold_of_another_member_is_not_found(counter) {
         counter.done(vec![earn(100)]).await;
         let hold_id = hold_id(&counter.done(vec![hold(60, counter.in_days(1))]).await);
         let stranger: MemberId = counter.cx.ids.next();
@@ -421,10 +414,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         }
     }
 
-    // ---- Refunds of what was spent -------------------------------------------------------------------------
+}
 
-    async fn a_refund_returns_to_its_own_lots_the_last_taken_first(cx) {
-        let counter = Counter::open(cx);
+stories! { refunds,
+    async fn a_refund_returns_to_its_own_lots_the_last_taken_first(counter) {
         counter.done(vec![earn(30), earn_until(20, counter.in_days(20)), earn_until(10, counter.in_days(10))]).await;
         let source = counter.done(vec![spend(45)]).await.posting_id;
         assert_eq!(counter.left_in_lots().await, [15]);
@@ -442,8 +435,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     }
 
     /// The rows of the lots come in another order than they were spent in.
-    async fn a_refund_within_one_book_returns_as_one_from_the_rows(cx) {
-        let counter = Counter::open(cx);
+    async fn a_refund_within_one_book_returns_as_one_from_the_rows(counter) {
         counter.done(vec![earn(30), earn_until(20, counter.in_days(20)), earn_until(10, counter.in_days(10))]).await;
         let spending = counter.command(vec![spend(45)]);
         let refunding = counter.command(vec![]);
@@ -467,8 +459,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_refund_of_a_posted_hold_returns_to_its_lots(cx) {
-        let counter = Counter::open(cx);
+    async fn a_refund_of_a_posted_hold_returns_to_its_lots(counter) {
         counter.done(vec![earn_until(30, counter.in_days(9)), earn(70)]).await;
         let hold_id = hold_id(&counter.done(vec![hold(50, counter.in_days(1))]).await);
         let post = Operation::PostHold { hold_id, amount: 40, counter_account: CounterAccount::Payment };
@@ -479,8 +470,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn value_that_returns_to_a_lapsed_lot_returns_and_expires_visibly(cx) {
-        let counter = Counter::open(cx);
+    async fn value_that_returns_to_a_lapsed_lot_returns_and_expires_visibly(counter) {
         counter.done(vec![earn_until(60, counter.in_days(1)), earn(40)]).await;
         let source = counter.done(vec![spend(100)]).await.posting_id;
         counter.pass(2 * DAY);
@@ -492,8 +482,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_lapsed_lot_can_live_on_for_what_returns(cx) {
-        let counter = Counter::open(cx);
+    async fn a_lapsed_lot_can_live_on_for_what_returns(counter) {
         counter.done(vec![earn_until(60, counter.in_days(1)), earn_until(40, counter.in_days(90))]).await;
         let source = counter.done(vec![spend(100)]).await.posting_id;
         counter.pass(2 * DAY);
@@ -513,10 +502,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    // ---- Taking back what was earned -----------------------------------------------------------------------
+}
 
-    async fn taking_back_what_was_spent_notes_the_shortfall(cx) {
-        let counter = Counter::open(cx);
+stories! { taking_back,
+    async fn taking_back_what_was_spent_notes_the_shortfall(counter) {
         let source = counter.done(vec![earn(100)]).await.posting_id;
         counter.done(vec![spend(70)]).await;
         let outcome = counter.done(vec![reverse_earn(source, 80, TAKE)]).await;
@@ -527,8 +516,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn taking_back_takes_its_own_lot_before_others(cx) {
-        let counter = Counter::open(cx);
+    async fn taking_back_takes_its_own_lot_before_others(counter) {
         counter.done(vec![earn_until(50, counter.in_days(1))]).await;
         let source = counter.done(vec![earn_until(100, counter.in_days(9))]).await.posting_id;
         counter.done(vec![spend(70)]).await;
@@ -539,8 +527,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn taking_back_can_go_negative_to_the_limit_and_the_next_credits_repay(cx) {
-        let counter = Counter::open(cx);
+    async fn taking_back_can_go_negative_to_the_limit_and_the_next_credits_repay(counter) {
         let source = counter.done(vec![earn(100)]).await.posting_id;
         counter.done(vec![spend(100)]).await;
         let policy = NegativePolicy::GoNegative { limit: 60 };
@@ -564,8 +551,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn value_that_returns_repays_a_deficit(cx) {
-        let counter = Counter::open(cx);
+    async fn value_that_returns_repays_a_deficit(counter) {
         counter.done(vec![earn(100)]).await;
         let spent = counter.done(vec![spend(40)]).await.posting_id;
         let held = hold_id(&counter.done(vec![hold(60, counter.in_days(1))]).await);
@@ -579,8 +565,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn taking_back_what_expired_takes_nothing_from_other_lots(cx) {
-        let counter = Counter::open(cx);
+    async fn taking_back_what_expired_takes_nothing_from_other_lots(counter) {
         let source = counter.done(vec![earn_until(100, counter.in_days(1))]).await.posting_id;
         counter.done(vec![earn(50), spend(30)]).await;
         counter.pass(DAY);
@@ -595,11 +580,11 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    // ---- What can be reversed ------------------------------------------------------------------------------
+}
 
+stories! { reversals,
     /// A purchase that is paid with points in part and earns points is one posting.
-    async fn what_one_posting_earned_and_spent_is_reversed_each_in_full(cx) {
-        let counter = Counter::open(cx);
+    async fn what_one_posting_earned_and_spent_is_reversed_each_in_full(counter) {
         counter.done(vec![earn(100)]).await;
         let source = counter.done(vec![spend(60), earn(90)]).await.posting_id;
         counter.done(vec![reverse_earn(source, 40, TAKE), reverse_spend(source, 25)]).await;
@@ -610,8 +595,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn one_posting_that_reverses_two_counts_for_each_what_is_its_own(cx) {
-        let counter = Counter::open(cx);
+    async fn one_posting_that_reverses_two_counts_for_each_what_is_its_own(counter) {
         let first = counter.done(vec![earn(100)]).await.posting_id;
         let second = counter.done(vec![earn(50)]).await.posting_id;
         counter.done(vec![reverse_earn(first, 10, TAKE), reverse_earn(second, 50, TAKE)]).await;
@@ -623,8 +607,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     }
 
     /// An exchange gives back one purchase and pays another in one command, out of the same lot.
-    async fn an_exchange_can_be_refunded_too(cx) {
-        let counter = Counter::open(cx);
+    async fn an_exchange_can_be_refunded_too(counter) {
         counter.done(vec![earn_until(50, counter.in_days(10)), earn(50)]).await;
         let first = counter.done(vec![spend(100)]).await.posting_id;
         let second = counter.done(vec![reverse_spend(first, 50), spend(50)]).await.posting_id;
@@ -639,8 +622,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
 
     /// Whoever may return points names the posting: it must not turn an expiry, a claw-back or a repaid
     /// deficit into new value.
-    async fn only_what_was_spent_can_be_given_back(cx) {
-        let counter = Counter::open(cx);
+    async fn only_what_was_spent_can_be_given_back(counter) {
         let earned = counter.done(vec![earn_until(100, counter.in_days(1))]).await.posting_id;
         let clawed = counter.done(vec![claw_back(20, TAKE)]).await.posting_id;
         let reversed = counter.done(vec![reverse_earn(earned, 30, TAKE)]).await.posting_id;
@@ -659,8 +641,32 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         counter.assert_proven().await;
     }
 
-    async fn a_posting_of_another_member_or_asset_is_not_found(cx) {
-        let counter = Counter::open(cx);
+    /// Also within one book, where nothing is read again.
+    async fn a_refused_command_counts_nothing_as_reversed(counter) {
+        let source = counter.done(vec![earn(100)]).await.posting_id;
+        let spent = counter.done(vec![spend(60)]).await.posting_id;
+        let refused = counter.command(vec![reverse_earn(source, 70, TAKE), reverse_spend(spent, 50), spend(1_000)]);
+        let granted = counter.command(vec![reverse_spend(spent, 60), reverse_earn(source, 100, TAKE)]);
+        let (ledger, refused, granted) = (&counter.ledger, &refused, &granted);
+        counter
+            .cx
+            .db
+            .run_tx("test.book", |tx| {
+                Box::pin(async move {
+                    let mut book = ledger.book_in_tx(tx, &[Need::of(refused), Need::of(granted)]).await?;
+                    assert!(book.apply(refused).is_err());
+                    book.apply(granted)?;
+                    book.save_in_tx(tx).await
+                })
+            })
+            .await
+            .unwrap();
+        assert_eq!(counter.available().await, 0);
+        assert!(counter.lots().await.is_empty());
+        counter.assert_proven().await;
+    }
+
+    async fn a_posting_of_another_member_or_asset_is_not_found(counter) {
         let source = counter.done(vec![earn(100)]).await.posting_id;
         let other_asset =
             Operation::ReverseEarn { source, asset: Asset::Growth, amount: 1, policy: TAKE };
@@ -673,7 +679,55 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
             .unwrap_err();
         assert_eq!(refusal.problem().code, "ledger.posting_not_found");
     }
+}
 
+stories! { keys,
+    async fn the_same_key_gives_the_first_answer_and_another_input_is_refused(counter) {
+        counter.done(vec![earn_until(100, counter.in_days(1))]).await;
+        let first = command(counter.member_id, "tap", counter.now(), vec![spend(30)]);
+        let outcome = counter.ledger.post(first.clone()).await.unwrap();
+        assert!(!outcome.replayed);
+
+        counter.pass(2 * DAY);
+        let again = counter.ledger.post(first).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!((again.posting_id, &again.entries), (outcome.posting_id, &outcome.entries));
+        let changed = command(counter.member_id, "tap", counter.now(), vec![spend(31)]);
+        let refusal = counter.ledger.post(changed).await.unwrap_err();
+        assert_eq!(refusal.problem().code, "ledger.idempotency_conflict");
+
+        // Keys belong to members: another one may use the same.
+        let neighbour = command(counter.cx.ids.next(), "tap", counter.now(), vec![earn(1)]);
+        assert!(!counter.ledger.post(neighbour).await.unwrap().replayed);
+        assert_eq!(counter.available().await, 0);
+        counter.assert_proven().await;
+    }
+
+    async fn a_refused_command_leaves_its_key_free(counter) {
+        let first = command(counter.member_id, "tap", counter.now(), vec![spend(30)]);
+        assert!(counter.ledger.post(first.clone()).await.is_err());
+        counter.done(vec![earn(30)]).await;
+        assert!(!counter.ledger.post(first).await.unwrap().replayed);
+    }
+
+    /// A caller who could take the key of a settlement would lock the account for ever.
+    async fn no_key_of_a_caller_stands_in_the_way_of_time(counter) {
+        counter.done(vec![earn_until(100, counter.in_days(1))]).await;
+        for sequence in 0..30 {
+            for key in [format!("settle/points/{sequence}"), format!("settle-points-{sequence}")] {
+                let first = command(counter.member_id, &key, counter.now(), vec![earn(1)]);
+                counter.ledger.post(first).await.unwrap();
+            }
+        }
+        counter.done(vec![earn_until(1, counter.in_days(1))]).await;
+        counter.pass(DAY);
+        counter.done(vec![spend(60)]).await;
+        assert_eq!(counter.available().await, 0);
+        counter.assert_proven().await;
+    }
+}
+
+huika_testing::db_test! { migrations = huika_ledger::migrations,
     /// Liability and breakage are sums over counter-accounts: a refunded top-up is no issuance.
     async fn a_reversal_goes_back_to_where_its_source_came_from(cx) {
         let counter = Counter::open(cx);
@@ -721,54 +775,5 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         let given = huika_ledger::counter_totals(&mut &counter.cx.db).await.unwrap();
         let given: Vec<(&str, i64)> = given.iter().map(|(_, name, total)| (name.as_str(), *total)).collect();
         assert_eq!(given, [("expiry", -50), ("internal", 0), ("issuance", 159), ("redemption", -30)]);
-    }
-
-    // ---- Keys ----------------------------------------------------------------------------------------------
-
-    async fn the_same_key_gives_the_first_answer_and_another_input_is_refused(cx) {
-        let counter = Counter::open(cx);
-        counter.done(vec![earn_until(100, counter.in_days(1))]).await;
-        let first = command(counter.member_id, "tap", counter.now(), vec![spend(30)]);
-        let outcome = counter.ledger.post(first.clone()).await.unwrap();
-        assert!(!outcome.replayed);
-
-        counter.pass(2 * DAY);
-        let again = counter.ledger.post(first).await.unwrap();
-        assert!(again.replayed);
-        assert_eq!((again.posting_id, &again.entries), (outcome.posting_id, &outcome.entries));
-        let changed = command(counter.member_id, "tap", counter.now(), vec![spend(31)]);
-        let refusal = counter.ledger.post(changed).await.unwrap_err();
-        assert_eq!(refusal.problem().code, "ledger.idempotency_conflict");
-
-        // Keys belong to members: another one may use the same.
-        let neighbour = command(counter.cx.ids.next(), "tap", counter.now(), vec![earn(1)]);
-        assert!(!counter.ledger.post(neighbour).await.unwrap().replayed);
-        assert_eq!(counter.available().await, 0);
-        counter.assert_proven().await;
-    }
-
-    async fn a_refused_command_leaves_its_key_free(cx) {
-        let counter = Counter::open(cx);
-        let first = command(counter.member_id, "tap", counter.now(), vec![spend(30)]);
-        assert!(counter.ledger.post(first.clone()).await.is_err());
-        counter.done(vec![earn(30)]).await;
-        assert!(!counter.ledger.post(first).await.unwrap().replayed);
-    }
-
-    /// A caller who could take the key of a settlement would lock the account for ever.
-    async fn no_key_of_a_caller_stands_in_the_way_of_time(cx) {
-        let counter = Counter::open(cx);
-        counter.done(vec![earn_until(100, counter.in_days(1))]).await;
-        for sequence in 0..30 {
-            for key in [format!("settle/points/{sequence}"), format!("settle-points-{sequence}")] {
-                let first = command(counter.member_id, &key, counter.now(), vec![earn(1)]);
-                counter.ledger.post(first).await.unwrap();
-            }
-        }
-        counter.done(vec![earn_until(1, counter.in_days(1))]).await;
-        counter.pass(DAY);
-        counter.done(vec![spend(60)]).await;
-        assert_eq!(counter.available().await, 0);
-        counter.assert_proven().await;
     }
 }

@@ -1,5 +1,7 @@
 //! The ledger on every engine.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod counter;
 mod crash;
 mod lots;

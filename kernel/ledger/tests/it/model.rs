@@ -206,7 +206,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => ask().prop_map(Step::Post),
         6 => ask().prop_map(Step::PostInTx),
         3 => vec(ask(), 2..6).prop_map(Step::Together),
-        3 => vec(ask(), 2..6).prop_map(Step::OneBook),
+        3 => vec(ask(), 2..8).prop_map(Step::OneBook),
         2 => (1_i64..72).prop_map(Step::Hours),
         3 => prop_oneof![Just(-1), Just(0), Just(1)].prop_map(Step::ToNextMoment),
         1 => Just(Step::SettleDue),
@@ -230,12 +230,12 @@ fn a_move() -> impl Strategy<Value = Move> {
             |(asset, amount, counter, opens, ends_in)| Move::Earn { asset, amount, counter, opens, ends_in }
         ),
         5 => (asset(), amount()).prop_map(|(asset, amount)| Move::Spend { asset, amount }),
-        2 => (asset(), amount(), policy())
+        3 => (asset(), amount(), policy())
             .prop_map(|(asset, amount, policy)| Move::ClawBack { asset, amount, policy }),
         4 => (asset(), amount(), hours()).prop_map(|(asset, amount, ends_in)| Move::Hold { asset, amount, ends_in }),
         3 => (pick(), amount()).prop_map(|(hold, amount)| Move::PostHold { hold, amount }),
         2 => pick().prop_map(|hold| Move::VoidHold { hold }),
-        2 => (0..EVENTS.len()).prop_map(|event| Move::Release { event }),
+        3 => (0..EVENTS.len()).prop_map(|event| Move::Release { event }),
         4 => (pick(), asset(), amount(), policy()).prop_map(
             |(posting, asset, amount, policy)| Move::ReverseEarn { posting, asset, amount, policy }
         ),
@@ -287,7 +287,7 @@ fn opens() -> impl Strategy<Value = Opens> {
     prop_oneof![
         4 => Just(Opens::Now),
         2 => hours().prop_map(Opens::In),
-        2 => (0..EVENTS.len(), prop::option::of(hours())).prop_map(|(event, at)| Opens::OnEvent(event, at)),
+        3 => (0..EVENTS.len(), prop::option::of(hours())).prop_map(|(event, at)| Opens::OnEvent(event, at)),
     ]
 }
 

@@ -38,10 +38,22 @@ async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
                     let mut spent = Vec::new();
                     for member_id in members {
                         let until = now.plus_millis(30 * DAY);
-                        book.apply(&command(*member_id, "earn", now, vec![earn_until(60, until), earn(40)]))?;
+                        book.apply(&command(
+                            *member_id,
+                            "earn",
+                            now,
+                            vec![earn_until(60, until), earn(40)],
+                        ))?;
                         book.apply(&command(*member_id, "hold", now, vec![hold(10, until)]))?;
-                        let source = book.apply(&command(*member_id, "spend", now, vec![spend(80)]))?.posting_id;
-                        book.apply(&command(*member_id, "refund", now, vec![reverse_spend(source, 5)]))?;
+                        let source = book
+                            .apply(&command(*member_id, "spend", now, vec![spend(80)]))?
+                            .posting_id;
+                        book.apply(&command(
+                            *member_id,
+                            "refund",
+                            now,
+                            vec![reverse_spend(source, 5)],
+                        ))?;
                         spent.push((*member_id, source));
                     }
                     book.save_in_tx(tx).await?;
@@ -56,8 +68,19 @@ async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
         Engine::Sqlite => {}
         Engine::Postgres => drop(counter.cx.execute("ANALYZE", params![]).await),
         Engine::Mysql => {
-            for table in ["account", "lot", "hold", "posting", "entry", "lot_entry", "reversal"] {
-                counter.cx.fetch_all(&format!("ANALYZE TABLE ledger_{table}")).await;
+            for table in [
+                "account",
+                "lot",
+                "hold",
+                "posting",
+                "entry",
+                "lot_entry",
+                "reversal",
+            ] {
+                counter
+                    .cx
+                    .fetch_all(&format!("ANALYZE TABLE ledger_{table}"))
+                    .await;
             }
         }
     }
@@ -73,13 +96,23 @@ async fn hot_paths(
     let now = counter.now();
     let (member_id, source) = filled[0];
     let one = |key: &str, operations| command(member_id, key, now, operations);
-    let held = counter.ledger.post_in_tx(tx, &one("one-hold", vec![hold(1, now.plus_millis(DAY))])).await?;
+    let held = counter
+        .ledger
+        .post_in_tx(tx, &one("one-hold", vec![hold(1, now.plus_millis(DAY))]))
+        .await?;
     let hold_id = held.entries[0].hold_id.unwrap();
     let payment = CounterAccount::Payment;
     for command in [
         one("one-earn", vec![earn(10)]),
         one("one-spend", vec![spend(5)]),
-        one("one-post", vec![Operation::PostHold { hold_id, amount: 1, counter_account: payment }]),
+        one(
+            "one-post",
+            vec![Operation::PostHold {
+                hold_id,
+                amount: 1,
+                counter_account: payment,
+            }],
+        ),
         one("one-refund", vec![reverse_spend(source, 5)]),
         one("one-refund", vec![reverse_spend(source, 5)]),
     ] {
@@ -137,7 +170,9 @@ async fn rows_read(tx: &mut Tx<'_>) -> Result<i64, LedgerError> {
         }
         Engine::Mysql => {
             // Rows in the order of the table, and rows along an index.
-            let rows = tx.fetch_all("SHOW SESSION STATUS LIKE 'Handler_read%next'", params![]).await?;
+            let rows = tx
+                .fetch_all("SHOW SESSION STATUS LIKE 'Handler_read%next'", params![])
+                .await?;
             let mut sum = 0;
             for row in rows {
                 sum += row.get::<String>("Value")?.parse::<i64>().unwrap();
@@ -218,9 +253,15 @@ impl Spy {
     /// The statements of the connection that ran the marker last, from the marker on.
     fn statements(&self) -> BTreeSet<String> {
         let heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = heard.iter().rposition(|(_, sql)| sql == MARKER) else { return BTreeSet::new() };
+        let Some(at) = heard.iter().rposition(|(_, sql)| sql == MARKER) else {
+            return BTreeSet::new();
+        };
         let thread = heard[at].0;
-        heard[at + 1..].iter().filter(|(of, _)| *of == thread).map(|(_, sql)| sql.clone()).collect()
+        heard[at + 1..]
+            .iter()
+            .filter(|(of, _)| *of == thread)
+            .map(|(_, sql)| sql.clone())
+            .collect()
     }
 }
 
@@ -231,7 +272,11 @@ impl tracing::Subscriber for Spy {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut statement = Statement::default();
         event.record(&mut statement);
-        let sql = if statement.whole.trim().is_empty() { statement.summary } else { statement.whole };
+        let sql = if statement.whole.trim().is_empty() {
+            statement.summary
+        } else {
+            statement.whole
+        };
         let mut heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
         heard.push((std::thread::current().id(), sql.trim().to_owned()));
     }
@@ -262,9 +307,20 @@ impl tracing::field::Visit for Statement {
 }
 
 async fn explain(cx: &TestDb, statements: &BTreeSet<String>) {
-    for table in ["account", "posting", "lot", "hold", "entry", "lot_entry", "reversal"] {
+    for table in [
+        "account",
+        "posting",
+        "lot",
+        "hold",
+        "entry",
+        "lot_entry",
+        "reversal",
+    ] {
         let name = format!("ledger_{table} ");
-        assert!(statements.iter().any(|sql| sql.contains(&name)), "{name} is not in {statements:#?}");
+        assert!(
+            statements.iter().any(|sql| sql.contains(&name)),
+            "{name} is not in {statements:#?}"
+        );
     }
     let scans = scans(cx, statements).await;
     assert!(scans.is_empty(), "{scans:#?}");
@@ -275,7 +331,9 @@ async fn scans(cx: &TestDb, statements: &BTreeSet<String>) -> Vec<(String, Strin
     let mut scans = Vec::new();
     for sql in statements.iter().filter(|sql| sql.contains("ledger_")) {
         // The values do not matter to the plan.
-        let plan = cx.fetch_all(&format!("EXPLAIN QUERY PLAN {}", sql.replace('?', "1"))).await;
+        let plan = cx
+            .fetch_all(&format!("EXPLAIN QUERY PLAN {}", sql.replace('?', "1")))
+            .await;
         for row in plan {
             let line: String = row.get("detail").unwrap();
             // The rows that a statement brings along are scanned, of course.

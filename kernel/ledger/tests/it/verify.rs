@@ -5,31 +5,49 @@ use std::sync::Mutex;
 use huika_core::MemberId;
 use huika_db::{Params, params};
 use huika_ledger::{
-    Asset, Availability, CounterAccount, LedgerError, LotId, NegativePolicy, Operation, PostingId, VerifyFinding,
+    Asset, Availability, CounterAccount, LedgerError, LotId, NegativePolicy, Operation, PostingId,
+    VerifyFinding,
 };
 
 use crate::counter::{
-    Counter, DAY, assert_proven, claw_back, command, earn, earn_later, earn_until, hold, reverse_earn, reverse_spend,
-    spend,
+    Counter, DAY, assert_proven, claw_back, command, earn, earn_later, earn_until, hold, reverse_earn,
+    reverse_spend, spend,
 };
 
 /// A member with something of everything. Sequence 3 is pending value, 5 a spend out of two lots.
 async fn busy(counter: &Counter) {
     let policy = NegativePolicy::GoNegative { limit: 500 };
-    let earned = counter.done(vec![earn_until(100, counter.in_days(2)), earn(200)]).await.posting_id;
-    counter.done(vec![earn_later(40, Availability::At(counter.in_days(1)))]).await;
+    let earned = counter
+        .done(vec![earn_until(100, counter.in_days(2)), earn(200)])
+        .await
+        .posting_id;
     counter
-        .done(vec![earn_later(7, Availability::OnEvent { event: "received".to_owned(), not_before: None })])
+        .done(vec![earn_later(40, Availability::At(counter.in_days(1)))])
+        .await;
+    counter
+        .done(vec![earn_later(
+            7,
+            Availability::OnEvent {
+                event: "received".to_owned(),
+                not_before: None,
+            },
+        )])
         .await;
     let spent = counter.done(vec![spend(120)]).await.posting_id;
-    let held = counter.done(vec![hold(50, counter.in_days(3))]).await.entries[0].hold_id.unwrap();
+    let held = counter.done(vec![hold(50, counter.in_days(3))]).await.entries[0]
+        .hold_id
+        .unwrap();
     counter.done(vec![hold(30, counter.in_days(30))]).await;
     counter.pass(2 * DAY);
     counter.done(vec![reverse_spend(spent, 110)]).await;
     counter.done(vec![reverse_earn(earned, 60, policy)]).await;
     counter.done(vec![Operation::VoidHold { hold_id: held }]).await;
     counter.done(vec![claw_back(400, policy)]).await;
-    counter.done(vec![Operation::Release { event: "received".to_owned() }]).await;
+    counter
+        .done(vec![Operation::Release {
+            event: "received".to_owned(),
+        }])
+        .await;
     counter.done(vec![earn(1_000)]).await;
     counter.assert_proven().await;
 }
@@ -61,11 +79,17 @@ async fn findings_after(counter: &Counter, sql: &str, params: Params) -> Vec<Ver
 /// After the alteration verify names this row.
 async fn names(counter: &Counter, row: &str, sql: &str) {
     let findings = findings_after(counter, sql, params![]).await;
-    assert!(findings.iter().any(|finding| finding.row == row), "{row} after {sql}: {findings:#?}");
+    assert!(
+        findings.iter().any(|finding| finding.row == row),
+        "{row} after {sql}: {findings:#?}"
+    );
 }
 
 async fn largest(counter: &Counter, column: &str, of: &str) -> i64 {
-    counter.cx.count(&format!("SELECT MAX({column}) AS n FROM {of}")).await
+    counter
+        .cx
+        .count(&format!("SELECT MAX({column}) AS n FROM {of}"))
+        .await
 }
 
 huika_testing::db_test! { migrations = huika_ledger::migrations,

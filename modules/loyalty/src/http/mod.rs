@@ -4,7 +4,7 @@ mod admin;
 mod bodies;
 mod open;
 
-pub use bodies::{BilingualBody, PointsBalanceBody, TierProgressBody};
+pub use bodies::{BilingualBody, NextTierBody, PointsBalanceBody, TierProgressBody};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Loyalty;

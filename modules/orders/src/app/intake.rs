@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use huika_core::{
     Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp,
 };
-use huika_db::{Batcher, Db, Engine, Tx};
-use huika_ledger::{Asset, InputHash, Need, Outcome, PostingId};
+use huika_db::{Batcher, Db, DbError, Engine, Tx};
+use huika_ledger::{Asset, Balance, EntryOutcome, InputHash, LedgerError, Need, Outcome, PostingId};
 use huika_loyalty::{
     Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle,
 };
@@ -107,12 +107,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The growth value after the settlement.
-    pub fn growth(&self) -> i64 {
-        self.outcome
-            .as_ref()
-            .and_then(|outcome| outcome.last_of(Asset::Growth))
-            .map_or(0, |entry| entry.available)
+    /// The growth value after the settlement. `None` where it did not change.
+    pub fn growth(&self) -> Option<i64> {
+        Some(self.last_of(Asset::Growth)?.available)
+    }
+
+    fn last_of(&self, asset: Asset) -> Option<&EntryOutcome> {
+        self.outcome.as_ref()?.last_of(asset)
     }
 }
 
@@ -189,15 +190,38 @@ impl Orders {
             .collect())
     }
 
-    /// The tier and the way to the next after a settlement.
+    /// The tier and the way to the next after a settlement. `None` for refunds and anonymous purchases.
     ///
     /// # Errors
-    /// When no programme was published.
+    /// When no programme was published, or the database fails.
     pub async fn progress_after(&self, receipt: &Receipt) -> Result<Option<TierProgress>, OrdersError> {
-        match &receipt.tier_after {
-            Some(tier) => Ok(Some(self.loyalty.progress_after(tier, receipt.growth()).await?)),
-            None => Ok(None),
+        let (Some(tier), Some(member_id)) = (&receipt.tier_after, receipt.member_id) else {
+            return Ok(None);
+        };
+        let growth = match receipt.growth() {
+            Some(growth) => growth,
+            None => self.balance_now(member_id, Asset::Growth).await?.available,
+        };
+        Ok(Some(self.loyalty.progress_after(tier, growth).await?))
+    }
+
+    /// Available and pending points after a settlement; as they are now where it did not change them. `None` for
+    /// anonymous documents.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn points_after(&self, receipt: &Receipt) -> Result<Option<(i64, i64)>, OrdersError> {
+        let Some(member_id) = receipt.member_id else { return Ok(None) };
+        if let Some(entry) = receipt.last_of(Asset::Points) {
+            return Ok(Some((entry.available, entry.pending)));
         }
+        let balance = self.balance_now(member_id, Asset::Points).await?;
+        Ok(Some((balance.available, balance.pending)))
+    }
+
+    async fn balance_now(&self, member_id: MemberId, asset: Asset) -> Result<Balance, OrdersError> {
+        let now = self.db.clock().now();
+        Ok(huika_ledger::balance(&mut &self.db, &self.ids, member_id, asset, now).await?)
     }
 
     async fn admit(&self, actor: &Actor, intake: &Intake) -> Result<(), OrdersError> {
@@ -329,18 +353,24 @@ impl Taker {
             };
             if let Some(member_id) = member_id {
                 let state = states.get(&member_id).ok_or(MembersError::NotFound);
-                if let Err(refused) = state.and_then(|state| state.require(MemberAction::Earn)) {
+                let allowed = state.and_then(|state| match intake.document {
+                    Document::Purchase(_) => state.require(MemberAction::Earn),
+                    // A refund is never blocked.
+                    Document::UnlinkedRefund(_) => Ok(()),
+                });
+                if let Err(refused) = allowed {
                     results.push(Err(refused.into()));
                     continue;
                 }
             }
             let receipt = match member_id {
-                Some(member_id) => {
-                    let settled = settle(&mut settling, &mut book, intake, member_id, document_id);
-                    settled.map(|settled| {
-                        self.write_known(&mut writes, intake, member_id, document_id, settled, now)
-                    })
-                }
+                Some(member_id) => match settle(&mut settling, &mut book, intake, member_id, document_id) {
+                    Ok(settled) if settled.outcome.replayed => Err(key_was_used(tx, intake).await?),
+                    Ok(settled) => {
+                        Ok(self.write_known(&mut writes, intake, member_id, document_id, settled, now))
+                    }
+                    Err(refused) => Err(refused),
+                },
                 None => Ok(self.write_anonymous(&mut writes, intake, document_id, now)),
             };
             if let Ok(receipt) = &receipt {
@@ -431,7 +461,7 @@ impl Taker {
             tier_before: purchase.then_some(settled.tier_before),
             tier_after: purchase.then_some(settled.tier_after),
             outcome: Some(settled.outcome),
-            why: Some(settled.trace.explain(taken_back)),
+            why: Some(settled.trace.explain(Some(taken_back))),
         }
     }
 
@@ -576,13 +606,17 @@ fn settle(
             },
         ),
     };
-    let settled = settled?;
-    if settled.outcome.replayed {
-        // The key was used for something that is not this order: same input, another number.
-        let key = intake.key.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Err(huika_ledger::LedgerError::IdempotencyConflict { key }.into());
+    Ok(settled?)
+}
+
+/// Why the ledger knows the key and input of an order whose name was not known. Where another node took in the
+/// same order meanwhile, its name can be seen by now, and the transaction runs again to find it.
+async fn key_was_used(tx: &mut Tx<'_>, intake: &Intake) -> Result<OrdersError, OrdersError> {
+    if !store::ref_load(tx, std::iter::once(&intake.document)).await?.is_empty() {
+        return Err(DbError::Stale("orders_external_ref").into());
     }
-    Ok(settled)
+    let key = intake.key.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(LedgerError::IdempotencyConflict { key }.into())
 }
 
 fn key_of(intake: &Intake, document_id: i64) -> IdempotencyKey {
@@ -645,15 +679,15 @@ fn answer_again(
 
 /// What an entry really took of the points that a refund wanted back: nothing where there is no entry, because
 /// all of them had expired.
-pub(crate) fn taken_back(outcome: &Outcome) -> Option<TakenBack> {
+pub(crate) fn taken_back(outcome: &Outcome) -> TakenBack {
     let entry = outcome
         .entries
         .iter()
-        .find(|entry| entry.asset == Asset::Points && entry.total_change() <= 0)?;
-    Some(TakenBack {
-        taken: -entry.total_change(),
-        shortfall: entry.shortfall,
-    })
+        .find(|entry| entry.asset == Asset::Points && entry.total_change() <= 0);
+    TakenBack {
+        taken: entry.map_or(0, |entry| -entry.total_change()),
+        shortfall: entry.map_or(0, |entry| entry.shortfall),
+    }
 }
 
 pub(crate) async fn receipt_of_purchase(
@@ -708,6 +742,6 @@ pub(crate) async fn explained(
         replayed: true,
         entries: posting.entries,
     };
-    let why = trace.map(|trace| trace.explain(taken_back(&outcome)));
+    let why = trace.map(|trace| trace.explain(Some(taken_back(&outcome))));
     Ok((Some(outcome), why))
 }

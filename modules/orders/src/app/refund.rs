@@ -1,5 +1,7 @@
 //! Refunding a known purchase, whole or in parts.
 
+use std::slice;
+
 use huika_core::{Actor, IdempotencyKey, MemberId};
 use huika_db::Tx;
 use huika_ledger::{InputHash, Need};
@@ -7,7 +9,7 @@ use huika_loyalty::{RefundToSettle, RefundedLine};
 
 use super::intake::{Receipt, RefundId, RefundIdKind, receipt_of_refund, taken_back};
 use crate::{
-    Orders, OrdersError, REFUND, RefundDocument, RefundedPart,
+    Orders, OrdersError, PurchaseKind, REFUND, RefundDocument, RefundedPart,
     domain::{RefundableLine, decide_lines},
     store::{self, ExternalRef, LineRow, RefundLineRow, RefundRow},
 };
@@ -40,9 +42,6 @@ impl Orders {
         input: InputHash,
     ) -> Result<RefundReceipt, OrdersError> {
         actor.authorize(&REFUND)?;
-        if document.refunded_at > self.db.clock().now().plus_millis(CLOCK_SKEW_MS) {
-            return Err(OrdersError::TimeInFuture);
-        }
         self.db
             .run_tx("orders.refund", |tx| {
                 Box::pin(self.refund_in_tx(tx, actor, document, key, input))
@@ -59,6 +58,9 @@ impl Orders {
         key: &IdempotencyKey,
         input: InputHash,
     ) -> Result<RefundReceipt, OrdersError> {
+        if document.refunded_at > tx.db().clock().now().plus_millis(CLOCK_SKEW_MS) {
+            return Err(OrdersError::TimeInFuture);
+        }
         let source = document.source.to_string();
         let refund_name = (document.external_no.to_string(), source.clone(), store::REFUND);
         let purchase_name = (document.purchase_no.to_string(), source.clone(), store::PURCHASE);
@@ -73,6 +75,14 @@ impl Orders {
         let Some(purchase) = store::purchase_lock(tx, member_id, purchase_id).await? else {
             return Err(OrdersError::PurchaseNotFound);
         };
+        // A copy of this refund may have held the lock until now.
+        if let Some(before) = store::refs_by_name(tx, slice::from_ref(&refund_name)).await?.remove(&refund_name) {
+            return answer_again(tx, &before, input, document).await;
+        }
+        // A correction by the shop is no sale: nothing was paid that could go back.
+        if purchase.kind != PurchaseKind::Sale.code() {
+            return Err(OrdersError::NothingToRefund);
+        }
         if let RefundedPart::Amount { currency, .. } = &document.part
             && *currency != purchase.currency
         {
@@ -141,7 +151,7 @@ impl Orders {
             settling.save_in_tx(tx).await?;
             points = -settled.points;
             receipt.points = settled.points;
-            receipt.why = Some(settled.trace.explain(taken_back(&settled.outcome)));
+            receipt.why = Some(settled.trace.explain(Some(taken_back(&settled.outcome))));
             receipt.outcome = Some(settled.outcome);
         }
 

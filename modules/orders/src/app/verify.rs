@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use huika_core::MemberId;
 use huika_db::Tx;
-use huika_ledger::{Asset, VerifyReport};
+use huika_ledger::{Asset, CounterAccount, VerifyReport};
 use serde::Serialize;
 
 use super::intake::{PurchaseId, RefundId};
@@ -22,7 +22,7 @@ pub struct OrdersVerification {
 
 impl crate::Orders {
     /// Checks within a snapshot that every document of a member has exactly one posting and every posting its
-    /// document, that growth equals net spend, and that lines and refunds add up. Adds what does not to `report`.
+    /// document, that every document has its name, that growth equals net spend, and that lines and refunds add up. Adds what does not to `report`.
     ///
     /// # Errors
     /// When the database fails.
@@ -31,6 +31,9 @@ impl crate::Orders {
         report: &mut VerifyReport,
     ) -> Result<OrdersVerification, OrdersError> {
         let mut checked = OrdersVerification::default();
+        for (row, problem) in store::broken_names(tx).await? {
+            report.find(row, problem);
+        }
         for (member_id, purchase_id, problem) in store::contradictions(tx).await? {
             report.find(
                 format!(
@@ -41,23 +44,49 @@ impl crate::Orders {
             );
         }
         let mut after = i64::MIN;
+        let mut net_of_members: i128 = 0;
         loop {
             let page = store::member_page(tx, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(checked);
-            };
+            let Some(last) = page.last() else { break };
             after = last.as_i64();
-            verify_page(tx, &page, &mut checked, report).await?;
+            net_of_members += verify_page(tx, &page, &mut checked, report).await?;
         }
+        verify_whole(tx, net_of_members, report).await?;
+        Ok(checked)
     }
 }
 
+/// Members without any document are on no page: if theirs were wiped out, the growth of all tells.
+async fn verify_whole(
+    tx: &mut Tx<'_>,
+    net_of_members: i128,
+    report: &mut VerifyReport,
+) -> Result<(), OrdersError> {
+    // Purchases and refunds alone issue growth.
+    let issued: i128 = huika_ledger::counter_totals(tx)
+        .await?
+        .into_iter()
+        .filter(|(asset, counter_account, _)| {
+            *asset == Asset::Growth && counter_account == CounterAccount::Issuance.name()
+        })
+        .map(|(_, _, total)| i128::from(total))
+        .sum();
+    if issued != net_of_members {
+        report.find(
+            "ledger_entry of all members",
+            format!("growth of {issued} was issued, purchases less refunds give {net_of_members}"),
+        );
+    }
+    Ok(())
+}
+
+/// Checks a page of members and returns their net spend.
 async fn verify_page(
     tx: &mut Tx<'_>,
     page: &[MemberId],
     checked: &mut OrdersVerification,
     report: &mut VerifyReport,
-) -> Result<(), OrdersError> {
+) -> Result<i128, OrdersError> {
     let mut references = HashMap::new();
     for posting in huika_ledger::posting_references(tx, page, &["purchase", "refund"]).await? {
         if let Some(other) =
@@ -96,14 +125,14 @@ async fn verify_page(
         .await?
         .into_iter()
         .collect();
-    for (member_id, net) in net {
-        let growth = growth.get(&member_id).copied().unwrap_or(0);
-        if growth != net {
+    for (member_id, net) in &net {
+        let growth = growth.get(member_id).copied().unwrap_or(0);
+        if growth != *net {
             report.find(
                 format!("ledger_account {member_id} growth"),
                 format!("growth is {growth}, purchases less refunds give {net}"),
             );
         }
     }
-    Ok(())
+    Ok(net.into_values().map(i128::from).sum())
 }

@@ -216,7 +216,9 @@ impl Document {
         }
         // At most 500 lines or what a file holds, each within the limit: the sum stays within 64 bits.
         let sum: i64 = amounts.sum();
-        if !lines.is_empty() && sum != total {
+        // A refund may tell no lines. A purchase without any could never be refunded.
+        let tells_lines = matches!(self, Self::Purchase(_)) || !lines.is_empty();
+        if tells_lines && (lines.is_empty() || sum != total) {
             return Err(OrdersError::LinesDoNotAddUp {
                 lines: sum,
                 paid: total,

@@ -6,7 +6,7 @@ use huika_http::{InvalidInput, MoneyBody, ProblemBody, field_error};
 use huika_ledger::{Asset, InputHash, PostingId};
 use huika_loyalty::{
     TierProgress,
-    http::{BilingualBody, TierProgressBody},
+    http::{BilingualBody, NextTierBody, TierProgressBody},
 };
 use huika_members::{Code, ExternalIdentity, Identity};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::{
     Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument,
-    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundReceipt, RefundView,
+    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView,
     RefundedPart, UnlinkedRefundDocument,
 };
 
@@ -292,13 +292,29 @@ pub(super) struct ReceiptBody {
     points: Option<ReceiptPointsBody>,
     /// The tier afterwards and the way to the next. Null for refunds and anonymous purchases.
     #[schema(required)]
-    tier: Option<TierProgressBody>,
+    tier: Option<ReceiptTierBody>,
     /// The code of the tier whose multiplier counted. Null for refunds and anonymous purchases.
     #[schema(required, example = "bronze")]
     tier_before: Option<String>,
     /// Why, in both languages. Null for an anonymous one.
     #[schema(required)]
     why: Option<BilingualBody>,
+}
+
+/// The tier of a receipt and the way to the next.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReceiptTierBody {
+    /// The code of the tier.
+    #[schema(example = "bronze")]
+    tier: String,
+    /// Its name.
+    name: BilingualBody,
+    /// Growth value: net spend in minor units.
+    #[schema(example = 26_800)]
+    growth_minor: i64,
+    /// The next tier. Null at the top.
+    #[schema(required)]
+    next: Option<NextTierBody>,
 }
 
 /// The points of a receipt.
@@ -601,14 +617,15 @@ impl UnlinkedRefundBody {
 }
 
 impl ReceiptBody {
-    pub(super) fn new(receipt: Receipt, progress: Option<TierProgress>) -> Self {
-        let points = receipt.outcome.as_ref().map(|outcome| {
-            let last = outcome.last_of(Asset::Points);
+    /// `points` are available and pending ones after the settlement.
+    pub(super) fn new(receipt: Receipt, points: Option<(i64, i64)>, progress: Option<TierProgress>) -> Self {
+        let points = receipt.outcome.as_ref().zip(points).map(|(outcome, (available, pending))| {
+            let of_points = outcome.entries.iter().filter(|entry| entry.asset == Asset::Points);
             ReceiptPointsBody {
                 change: receipt.points,
-                shortfall: last.map_or(0, |entry| entry.shortfall),
-                available: last.map_or(0, |entry| entry.available),
-                pending: last.map_or(0, |entry| entry.pending),
+                shortfall: of_points.map(|entry| entry.shortfall).sum(),
+                available,
+                pending,
                 posting_id: outcome.posting_id,
             }
         });
@@ -617,20 +634,23 @@ impl ReceiptBody {
             member_id: receipt.member_id,
             replayed: receipt.replayed,
             points,
-            tier: progress.map(TierProgressBody::from),
+            tier: progress.map(ReceiptTierBody::from),
             tier_before: receipt.tier_before,
             why: receipt.why.map(BilingualBody::from),
         }
     }
 }
 
-impl From<RefundReceipt> for RefundReceiptBody {
-    fn from(refund: RefundReceipt) -> Self {
-        Self {
-            receipt: ReceiptBody::new(refund.receipt, None),
-            amount_minor: refund.amount_minor,
-            left_minor: refund.left_minor,
-        }
+impl From<TierProgress> for ReceiptTierBody {
+    fn from(progress: TierProgress) -> Self {
+        let TierProgressBody { tier, name, growth_minor, next, .. } = progress.into();
+        Self { tier, name, growth_minor, next }
+    }
+}
+
+impl RefundReceiptBody {
+    pub(super) fn new(receipt: ReceiptBody, amount_minor: i64, left_minor: i64) -> Self {
+        Self { receipt, amount_minor, left_minor }
     }
 }
 

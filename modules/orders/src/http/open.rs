@@ -87,13 +87,10 @@ pub(super) async fn record_purchases_in_bulk(
     let mut results = Vec::with_capacity(intakes.len());
     for result in orders.take_in_bulk(&actor, intakes).await? {
         results.push(match result {
-            Ok(receipt) => {
-                let progress = orders.progress_after(&receipt).await?;
-                ReceiptItemBody {
-                    receipt: Some(ReceiptBody::new(receipt, progress)),
-                    problem: None,
-                }
-            }
+            Ok(receipt) => ReceiptItemBody {
+                receipt: Some(receipt_body(&orders, receipt).await?),
+                problem: None,
+            },
             Err(error) => refused(error.into()),
         });
     }
@@ -139,7 +136,9 @@ pub(super) async fn record_refund(
 ) -> ApiResult<(StatusCode, Json<RefundReceiptBody>)> {
     let (document, input) = body.into_document(orders.now())?;
     let refund = orders.refund(&actor, &document, &key, input).await?;
-    Ok((status(refund.receipt.replayed), Json(refund.into())))
+    let status = status(refund.receipt.replayed);
+    let receipt = receipt_body(&orders, refund.receipt).await?;
+    Ok((status, Json(RefundReceiptBody::new(receipt, refund.amount_minor, refund.left_minor))))
 }
 
 /// Records a refund whose purchase is not known: takes back what such an amount earns at the base rate.
@@ -206,11 +205,14 @@ pub(super) async fn list_member_refunds(
 }
 
 async fn answer(orders: &Orders, receipt: Receipt) -> ApiResult<(StatusCode, Json<ReceiptBody>)> {
+    let status = status(receipt.replayed);
+    Ok((status, Json(receipt_body(orders, receipt).await?)))
+}
+
+async fn receipt_body(orders: &Orders, receipt: Receipt) -> ApiResult<ReceiptBody> {
+    let points = orders.points_after(&receipt).await?;
     let progress = orders.progress_after(&receipt).await?;
-    Ok((
-        status(receipt.replayed),
-        Json(ReceiptBody::new(receipt, progress)),
-    ))
+    Ok(ReceiptBody::new(receipt, points, progress))
 }
 
 fn status(replayed: bool) -> StatusCode {

@@ -22,12 +22,12 @@ huika_testing::db_test! { migrations = migrations,
         let first = shop.refund("A-1", "R-1", lines([(2, None)])).await.unwrap();
         assert_eq!((first.amount_minor, first.left_minor, first.receipt.points), (5_000, 13_333, -50));
         assert_eq!(shop.amounts(member).await, (133, 0, 13_333));
-        // A third of line 3 takes back a third of its points, rounded down.
-        let second = shop.refund("A-1", "R-2", lines([(3, Some(1_111))])).await.unwrap();
-        assert_eq!((second.left_minor, second.receipt.points), (12_222, -10));
+        // 1,000 of 3,333 take back 9.9 of the 33 points of line 3, rounded down.
+        let second = shop.refund("A-1", "R-2", lines([(3, Some(1_000))])).await.unwrap();
+        assert_eq!((second.left_minor, second.receipt.points), (12_333, -9));
         // An amount is spread over what is left of the lines.
-        let third = shop.refund("A-1", "R-3", amount(2_222)).await.unwrap();
-        assert_eq!((third.amount_minor, third.left_minor), (2_222, 10_000));
+        let third = shop.refund("A-1", "R-3", amount(2_333)).await.unwrap();
+        assert_eq!((third.amount_minor, third.left_minor), (2_333, 10_000));
         let last = shop.refund("A-1", "R-4", Rest).await.unwrap();
         assert_eq!((last.amount_minor, last.left_minor), (10_000, 0));
         assert_eq!(shop.amounts(member).await, (0, 0, 0));

@@ -1,6 +1,9 @@
 //! A shop to test with: the services on a fresh database, and short ways to say who buys and returns what.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
 
 use huika_core::{Actor, Currency, IdGenerator, IdempotencyKey, Keyring, MemberId, Refusal, Timestamp};
 use huika_db::{Db, Migration};
@@ -34,6 +37,8 @@ pub(crate) struct Shop {
     pub(crate) db: Db,
     pub(crate) cx: TestDb,
     keyring: Arc<Keyring>,
+    /// How many nodes there are besides.
+    nodes: Arc<AtomicU16>,
 }
 
 impl Shop {
@@ -42,7 +47,8 @@ impl Shop {
         let keyring = Arc::new(Keyring::parse(&Keyring::generate(&cx.rng)).unwrap());
         let db = cx.db.clone();
         let (orders, loyalty, members) = services(&db, &cx.ids, &keyring);
-        Self { orders, loyalty, members, owner: Actor::with_all_rights("opr_test"), db, cx, keyring }
+        let (owner, nodes) = (Actor::with_all_rights("opr_test"), Arc::default());
+        Self { orders, loyalty, members, owner, db, cx, keyring, nodes }
     }
 
     /// A shop with the rules that every shop starts with.
@@ -64,9 +70,10 @@ impl Shop {
         Self::with(cx, |rules| rules.currency = Currency::GBP).await
     }
 
-    /// Another process on the same database.
+    /// Another process on the same database, with connections and a number of its own.
     pub(crate) async fn another_node(&self) -> Orders {
-        let ids = IdGenerator::new(self.cx.clock.clone(), 1);
+        let node = self.nodes.fetch_add(1, Ordering::Relaxed) + 1;
+        let ids = IdGenerator::new(self.cx.clock.clone(), node);
         services(&self.cx.second_pool().await, &ids, &self.keyring).0
     }
 

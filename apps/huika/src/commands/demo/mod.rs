@@ -65,7 +65,11 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<ExitCode
     let folder = Folder(args.data_dir.clone());
     std::fs::create_dir_all(&folder.0).map_err(|error| Failure::file(&folder.0, error))?;
     context.config = demo_config(&context.config, &folder, args.port);
-    let server = if args.serve { Some(Server::bind(context.config.server.listen)?) } else { None };
+    let server = if args.serve {
+        Some(Server::bind(context.config.server.listen)?)
+    } else {
+        None
+    };
     if folder.making().exists() || !folder.database().exists() {
         make(&context, &folder, &args).await?;
     }
@@ -107,7 +111,12 @@ async fn make(context: &Context, folder: &Folder, args: &DemoArgs) -> Result<(),
     let now = context.clock.now();
     let clock = Clock::manual(now.plus_millis(-YEAR_MS));
     let (config, output) = (context.config.clone(), context.output);
-    let making = Context { config, output, clock: clock.clone(), rng: context.rng.clone() };
+    let making = Context {
+        config,
+        output,
+        clock: clock.clone(),
+        rng: context.rng.clone(),
+    };
     let place = making.enter(Migrate::Apply).await?;
     let services = making.start(&place).await?;
     ensure_program(&services.loyalty, Currency::CNY, "Asia/Shanghai").await?;
@@ -127,11 +136,17 @@ async fn make(context: &Context, folder: &Folder, args: &DemoArgs) -> Result<(),
     let _ = std::fs::remove_file(&path);
     key_file::write_private(&path, text.as_bytes()).map_err(|error| Failure::file(&path, error))?;
     std::fs::remove_file(folder.making()).map_err(|error| Failure::file(&folder.making(), error))?;
-    let year::Figures { members, purchases, refunds } = figures;
+    let year::Figures {
+        members,
+        purchases,
+        refunds,
+    } = figures;
     let seconds = stopwatch.elapsed().as_secs();
     context.output.say(&Bilingual::new(
         format!("演示门店已生成：会员 {members}、消费 {purchases}、退款 {refunds}，用时 {seconds} 秒。"),
-        format!("Made a shop with {members} members, {purchases} purchases and {refunds} refunds in {seconds} s."),
+        format!(
+            "Made a shop with {members} members, {purchases} purchases and {refunds} refunds in {seconds} s."
+        ),
     ));
     Ok(())
 }
@@ -148,10 +163,21 @@ fn remove_database(path: &Path) {
 
 async fn make_log_ins(services: &Services) -> Result<LogIns, Failure> {
     let owner = services.staff.ensure_owner(OWNER, None).await?;
-    let owner = owner.ok_or_else(|| CommandError::DatabaseUnusable { reason: "the new demo has an owner already".into() })?;
-    let permissions = compose::permissions().into_iter().map(|permission| permission.name.to_owned()).collect();
-    let asked = NewApiClient { name: "Demo till".into(), permissions };
-    let (client, secret) = services.staff.create_api_client(&Actor::system("demo"), asked).await?;
+    let owner = owner.ok_or_else(|| CommandError::DatabaseUnusable {
+        reason: "the new demo has an owner already".into(),
+    })?;
+    let permissions = compose::permissions()
+        .into_iter()
+        .map(|permission| permission.name.to_owned())
+        .collect();
+    let asked = NewApiClient {
+        name: "Demo till".into(),
+        permissions,
+    };
+    let (client, secret) = services
+        .staff
+        .create_api_client(&Actor::system("demo"), asked)
+        .await?;
     Ok(LogIns {
         owner_email: owner.email,
         owner_password: owner.password,
@@ -164,13 +190,24 @@ fn read_log_ins(folder: &Folder) -> Result<LogIns, Failure> {
     let path = folder.log_ins();
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let demo = folder.database();
-        Failure::file(&path, format!("{error}. Without it nobody can log in: remove {} to make a new demo", demo.display()))
+        Failure::file(
+            &path,
+            format!(
+                "{error}. Without it nobody can log in: remove {} to make a new demo",
+                demo.display()
+            ),
+        )
     })?;
     serde_json::from_str(&text).map_err(|error| Failure::file(&path, error))
 }
 
 fn tell(context: &Context, folder: &Folder, log_ins: &LogIns, address: SocketAddr, serving: bool) {
-    let LogIns { owner_email, owner_password, client_id, client_secret } = log_ins;
+    let LogIns {
+        owner_email,
+        owner_password,
+        client_id,
+        client_secret,
+    } = log_ins;
     let base_url = format!("http://{address}");
     if context.output.json {
         let fields = json!({

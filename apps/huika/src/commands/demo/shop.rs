@@ -31,9 +31,12 @@ const MENU: [(&str, &str, &str, i64); 12] = [
     ("CHE", "巴斯克蛋糕", "烘焙", 3_600),
     ("BEA", "咖啡豆 250 克", "零售", 8_800),
 ];
-const FAMILY_NAMES: [&str; 12] = ["王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "徐", "孙"];
-const GIVEN_NAMES: [&str; 12] =
-    ["小明", "子涵", "雨桐", "浩然", "思琪", "佳怡", "宇轩", "欣悦", "梓萱", "俊杰", "晓雯", "志远"];
+const FAMILY_NAMES: [&str; 12] = [
+    "王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "徐", "孙",
+];
+const GIVEN_NAMES: [&str; 12] = [
+    "小明", "子涵", "雨桐", "浩然", "思琪", "佳怡", "宇轩", "欣悦", "梓萱", "俊杰", "晓雯", "志远",
+];
 const STORES: [&str; 3] = ["SH-001", "SH-002", "HZ-001"];
 
 /// A member who joins on a day.
@@ -70,7 +73,12 @@ impl Shop {
         let rng = Rng::seeded(seed);
         let days = now.millis_since(opened_at) / DAY_MS;
         let mut joining: Vec<Joining> = (0..members)
-            .filter_map(|number| Some(Joining { day: joins_on(&rng, days), command: person(&rng, number).ok()? }))
+            .filter_map(|number| {
+                Some(Joining {
+                    day: joins_on(&rng, days),
+                    command: person(&rng, number).ok()?,
+                })
+            })
             .collect();
         joining.sort_by_key(|joining| joining.day);
         let mut visits: Vec<Visit> = Vec::new();
@@ -88,13 +96,20 @@ impl Shop {
                 visit.purchase.external_no = external_no;
             }
         }
-        Self { members: joining, visits }
+        Self {
+            members: joining,
+            visits,
+        }
     }
 }
 
 /// Most are there from the beginning, the others join over the year.
 fn joins_on(rng: &Rng, days: i64) -> i64 {
-    if rng.below(100) < 55 { rng.below(14) as i64 } else { rng.below(days.unsigned_abs().max(1)) as i64 }
+    if rng.below(100) < 55 {
+        rng.below(14) as i64
+    } else {
+        rng.below(days.unsigned_abs().max(1)) as i64
+    }
 }
 
 /// A few come all the time, most now and then.
@@ -114,7 +129,11 @@ fn person(rng: &Rng, number: u32) -> Result<RegisterMember, MembersError> {
         external: None,
         nickname: Some(name.parse()?),
         channel: if in_store { "pos" } else { "mini_program" }.parse()?,
-        store_code: if in_store { Some(pick(rng, &STORES).parse()?) } else { None },
+        store_code: if in_store {
+            Some(pick(rng, &STORES).parse()?)
+        } else {
+            None
+        },
     })
 }
 
@@ -148,7 +167,12 @@ fn visit(rng: &Rng, member: usize, day: i64, opened_at: Timestamp) -> Result<Vis
         paid_minor: lines.iter().map(|line| line.amount_minor).sum(),
         lines,
     };
-    Ok(Visit { member, day, refunded: rng.below(100) < REFUND_PERCENT, purchase })
+    Ok(Visit {
+        member,
+        day,
+        refunded: rng.below(100) < REFUND_PERCENT,
+        purchase,
+    })
 }
 
 impl Visit {
@@ -156,7 +180,13 @@ impl Visit {
     pub(super) fn intake(&self, member: MemberRef) -> Intake {
         let input = InputHash::of(&(self.purchase.external_no.as_str(), self.purchase.paid_minor));
         let document = Document::Purchase(self.purchase.clone());
-        Intake { document, member, key: None, input, actor: "system:demo".to_owned() }
+        Intake {
+            document,
+            member,
+            key: None,
+            input,
+            actor: "system:demo".to_owned(),
+        }
     }
 }
 
@@ -174,7 +204,12 @@ mod tests {
         let opened_at = now.plus_millis(-365 * DAY_MS);
         let shop = |seed| Shop::draw(seed, 40, opened_at, now);
         let (one, same, other) = (shop(7), shop(7), shop(8));
-        let documents = |shop: &Shop| shop.visits.iter().map(|visit| visit.purchase.clone()).collect::<Vec<_>>();
+        let documents = |shop: &Shop| {
+            shop.visits
+                .iter()
+                .map(|visit| visit.purchase.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(documents(&one), documents(&same));
         assert_ne!(documents(&one), documents(&other));
         assert_eq!(one.members.len(), 40);

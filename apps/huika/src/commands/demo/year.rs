@@ -41,7 +41,10 @@ pub(super) async fn pass(
     let closes_on = shop.visits.iter().map(|visit| visit.day).max().unwrap_or(0);
     let mut figures = Figures::default();
     let mut ids: Vec<MemberId> = Vec::with_capacity(shop.members.len());
-    let (mut joining, mut visits) = (shop.members.into_iter().peekable(), shop.visits.into_iter().peekable());
+    let (mut joining, mut visits) = (
+        shop.members.into_iter().peekable(),
+        shop.visits.into_iter().peekable(),
+    );
     let mut day = 0;
     while day <= closes_on {
         let until = day + STEP_DAYS;
@@ -50,14 +53,19 @@ pub(super) async fn pass(
             .map(|joining| joining.command)
             .collect();
         let registered = db
-            .run_tx("demo.register", |tx| Box::pin(services.members.register_many_in_tx(tx, commands.clone())))
+            .run_tx("demo.register", |tx| {
+                Box::pin(services.members.register_many_in_tx(tx, commands.clone()))
+            })
             .await?;
         let registered: Result<Vec<_>, MembersError> = registered.into_iter().collect();
         ids.extend(registered?.into_iter().map(|registered| registered.member_id));
 
         let of_step: Vec<Visit> = std::iter::from_fn(|| visits.next_if(|visit| visit.day < until)).collect();
         for chunk in of_step.chunks(BULK) {
-            let intakes = chunk.iter().map(|visit| visit.intake(MemberRef::Id(ids[visit.member]))).collect();
+            let intakes = chunk
+                .iter()
+                .map(|visit| visit.intake(MemberRef::Id(ids[visit.member])))
+                .collect();
             for result in services.orders.take_in_bulk(&actor, intakes).await? {
                 result?;
             }
@@ -76,13 +84,19 @@ pub(super) async fn pass(
 }
 
 /// Everything goes back, or only the first line.
-async fn refund(services: &Services, actor: &Actor, visit: &Visit, now: Timestamp) -> Result<(), OrdersError> {
+async fn refund(
+    services: &Services,
+    actor: &Actor,
+    visit: &Visit,
+    now: Timestamp,
+) -> Result<(), OrdersError> {
     let purchase = &visit.purchase;
     let external_no: OrderNo = format!("{}-R", purchase.external_no).parse()?;
     let part = match purchase.lines.first() {
-        Some(line) if purchase.lines.len() > 1 => {
-            RefundedPart::Amount { minor: line.amount_minor, currency: purchase.currency }
-        }
+        Some(line) if purchase.lines.len() > 1 => RefundedPart::Amount {
+            minor: line.amount_minor,
+            currency: purchase.currency,
+        },
         _ => RefundedPart::Rest,
     };
     let input = InputHash::of(&external_no.as_str());
@@ -94,7 +108,11 @@ async fn refund(services: &Services, actor: &Actor, visit: &Visit, now: Timestam
         part,
     };
     let key = IdempotencyKey::derived("demo-refund", &document.external_no);
-    services.orders.refund(actor, &document, &key, input).await.map(drop)
+    services
+        .orders
+        .refund(actor, &document, &key, input)
+        .await
+        .map(drop)
 }
 
 /// Every fifth member tries to spend some points; whoever has too few keeps them.
@@ -107,11 +125,17 @@ async fn spend(services: &Services, actor: &Actor, ids: &[MemberId], until: i64)
         .map(|member_id| PointsCommand {
             member_id: *member_id,
             key: IdempotencyKey::derived("demo-spend", until),
-            operation: PointsOperation::Redeem { points: SPENT_POINTS, reason: "免费咖啡 · a free coffee".into() },
+            operation: PointsOperation::Redeem {
+                points: SPENT_POINTS,
+                reason: "免费咖啡 · a free coffee".into(),
+            },
         })
         .collect();
     for chunk in commands.chunks(BULK) {
-        let outcomes = services.loyalty.command_points_in_bulk(actor, chunk.to_vec()).await?;
+        let outcomes = services
+            .loyalty
+            .command_points_in_bulk(actor, chunk.to_vec())
+            .await?;
         // Too few points is an answer like any other.
         drop(outcomes);
     }

@@ -39,7 +39,10 @@ pub(crate) async fn run(context: Context, args: ExportArgs) -> Result<ExitCode, 
     let _ = std::fs::remove_file(&aside);
     // Rows about people: for whoever exports them alone.
     key_file::write_private(&aside, b"").map_err(refused)?;
-    let file = std::fs::File::options().write(true).open(&aside).map_err(refused)?;
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&aside)
+        .map_err(refused)?;
     let rows = write(&context, &args, &file).await.inspect_err(|_| {
         let _ = std::fs::remove_file(&aside);
     })?;
@@ -74,7 +77,11 @@ async fn write(context: &Context, args: &ExportArgs, sink: impl Write + Send) ->
 
 fn tell(context: &Context, rows: u64, out: &Path) {
     let place = out.display().to_string();
-    let words =
-        Bilingual::new(format!("已导出 {rows} 行到 {place}。"), format!("Exported {rows} rows to {place}."));
-    context.output.result(&json!({ "rows": rows, "file": place }), &words);
+    let words = Bilingual::new(
+        format!("已导出 {rows} 行到 {place}。"),
+        format!("Exported {rows} rows to {place}."),
+    );
+    context
+        .output
+        .result(&json!({ "rows": rows, "file": place }), &words);
 }

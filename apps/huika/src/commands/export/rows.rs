@@ -17,19 +17,60 @@ use crate::error::Failure;
 /// Members that are looked up at a time.
 const PAGE: i64 = 500;
 
-const MEMBER: &[&str] =
-    &["member_id", "card_number", "state", "phone_masked", "nickname", "channel", "store_code", "registered_at"];
+const MEMBER: &[&str] = &[
+    "member_id",
+    "card_number",
+    "state",
+    "phone_masked",
+    "nickname",
+    "channel",
+    "store_code",
+    "registered_at",
+];
 const PURCHASE: &[&str] = &[
-    "purchase_id", "member_id", "source", "external_order_no", "kind", "channel", "store_code", "payment_method",
-    "placed_at", "currency", "paid_minor", "refunded_minor", "points", "tier_before", "tier_after",
+    "purchase_id",
+    "member_id",
+    "source",
+    "external_order_no",
+    "kind",
+    "channel",
+    "store_code",
+    "payment_method",
+    "placed_at",
+    "currency",
+    "paid_minor",
+    "refunded_minor",
+    "points",
+    "tier_before",
+    "tier_after",
 ];
 const REFUND: &[&str] = &[
-    "refund_id", "member_id", "purchase_id", "source", "external_refund_no", "refunded_at", "currency", "amount_minor",
+    "refund_id",
+    "member_id",
+    "purchase_id",
+    "source",
+    "external_refund_no",
+    "refunded_at",
+    "currency",
+    "amount_minor",
     "points",
 ];
 const ENTRY: &[&str] = &[
-    "member_id", "asset", "sequence", "posting_id", "posting_kind", "kind", "counter_account", "available_change",
-    "pending_change", "held_change", "shortfall", "reference", "actor", "effective_at", "recorded_at",
+    "member_id",
+    "asset",
+    "sequence",
+    "posting_id",
+    "posting_kind",
+    "kind",
+    "counter_account",
+    "available_change",
+    "pending_change",
+    "held_change",
+    "shortfall",
+    "reference",
+    "actor",
+    "effective_at",
+    "recorded_at",
 ];
 
 /// Members as an operator sees them.
@@ -43,7 +84,10 @@ pub(super) async fn members<W: Write, F: FnMut(u64)>(
     let mut after = i64::MIN;
     loop {
         let sql = "SELECT member_id FROM members_member WHERE member_id > ? ORDER BY member_id LIMIT ?";
-        let page = (&mut &*db).fetch_all(sql, params![after, PAGE]).await.map_err(Failure::database)?;
+        let page = (&mut &*db)
+            .fetch_all(sql, params![after, PAGE])
+            .await
+            .map_err(Failure::database)?;
         if page.is_empty() {
             return Ok(());
         }
@@ -56,7 +100,10 @@ pub(super) async fn members<W: Write, F: FnMut(u64)>(
                 member.card_number.to_string().into(),
                 member.state.name().to_owned().into(),
                 member.phone_masked.into(),
-                member.nickname.map(|nickname| nickname.as_str().to_owned()).into(),
+                member
+                    .nickname
+                    .map(|nickname| nickname.as_str().to_owned())
+                    .into(),
                 member.channel.to_string().into(),
                 member.store_code.map(|code| code.to_string()).into(),
                 member.registered_at.to_string().into(),
@@ -75,7 +122,11 @@ pub(super) async fn purchases<W: Write + Send, F: FnMut(u64) + Send>(
                payment_method, placed_at, currency, paid_minor, refunded_minor, points, tier_before, tier_after \
                FROM orders_purchase ORDER BY member_id, purchase_id";
     stream(db, sql, writer, |row| {
-        let kind = if row.get::<i64>("kind")? == 1 { "sale" } else { "adjustment" };
+        let kind = if row.get::<i64>("kind")? == 1 {
+            "sale"
+        } else {
+            "adjustment"
+        };
         Ok(vec![
             id(row, "purchase_id", PurchaseId::from_i64)?,
             owner(row)?,
@@ -136,7 +187,9 @@ pub(super) async fn entries<W: Write + Send, F: FnMut(u64) + Send>(
         let asset = row.get::<i64>("asset")?;
         Ok(vec![
             id(row, "member_id", MemberId::from_i64)?,
-            Asset::from_code(asset).map(|asset| asset.name().to_owned()).into(),
+            Asset::from_code(asset)
+                .map(|asset| asset.name().to_owned())
+                .into(),
             number(row, "sequence")?,
             id(row, "posting_id", PostingId::from_i64)?,
             text(row, "posting_kind")?,
@@ -164,19 +217,29 @@ async fn stream<W: Write + Send, F: FnMut(u64) + Send>(
 ) -> Result<(), Failure> {
     db.run_snapshot(|tx| {
         Box::pin(async move {
-            tx.for_each(sql, params![], |row| writer.row(cells(&row).map_err(Failure::database)?)).await
+            tx.for_each(sql, params![], |row| {
+                writer.row(cells(&row).map_err(Failure::database)?)
+            })
+            .await
         })
     })
     .await
 }
 
 fn id<K: IdKind>(row: &Row, column: &str, of: fn(i64) -> Id<K>) -> Result<Cell, DbError> {
-    Ok(row.get::<Option<i64>>(column)?.map(|number| of(number).to_string()).into())
+    Ok(row
+        .get::<Option<i64>>(column)?
+        .map(|number| of(number).to_string())
+        .into())
 }
 
 /// Whose document it is; empty for an anonymous one, whose number no member has.
 fn owner(row: &Row) -> Result<Cell, DbError> {
-    if row.get::<bool>("identified")? { id(row, "member_id", MemberId::from_i64) } else { Ok(Cell::Empty) }
+    if row.get::<bool>("identified")? {
+        id(row, "member_id", MemberId::from_i64)
+    } else {
+        Ok(Cell::Empty)
+    }
 }
 
 fn text(row: &Row, column: &str) -> Result<Cell, DbError> {

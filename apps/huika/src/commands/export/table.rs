@@ -52,7 +52,13 @@ pub(super) struct Writer<W, F> {
 impl<W: Write, F: FnMut(u64)> Writer<W, F> {
     /// Nothing is written before the columns are named.
     pub(super) fn new(sink: W, format: ExportFormat, tell: F) -> Self {
-        Self { sink, format, columns: &[], rows: 0, tell }
+        Self {
+            sink,
+            format,
+            columns: &[],
+            rows: 0,
+            tell,
+        }
     }
 
     /// Names the columns.
@@ -89,7 +95,11 @@ impl<W: Write, F: FnMut(u64)> Writer<W, F> {
 }
 
 fn refused(error: io::Error) -> Failure {
-    CommandError::FileUnusable { path: "(output)".into(), reason: error.to_string() }.into()
+    CommandError::FileUnusable {
+        path: "(output)".into(),
+        reason: error.to_string(),
+    }
+    .into()
 }
 
 fn csv_field(cell: Cell) -> String {
@@ -97,9 +107,17 @@ fn csv_field(cell: Cell) -> String {
         Cell::Empty => String::new(),
         Cell::Number(number) => number.to_string(),
         Cell::Text(text) => {
-            let text = if text.starts_with(FORMULA) { format!("'{text}") } else { text };
+            let text = if text.starts_with(FORMULA) {
+                format!("'{text}")
+            } else {
+                text
+            };
             let quoted = text.contains(['"', ',', '\r', '\n']);
-            if quoted { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+            if quoted {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            } else {
+                text
+            }
         }
     }
 }
@@ -127,8 +145,18 @@ mod tests {
 
     #[test]
     fn formulas_become_texts_and_numbers_stay_numbers() {
-        for formula in ["=1+1", "+86", "-1", "@SUM(A1)", "\t=1", "=HYPERLINK(\"http://x\",\"y\")"] {
-            let text = written(ExportFormat::Csv, vec![formula.to_owned().into(), (-5).into(), Cell::Empty]);
+        for formula in [
+            "=1+1",
+            "+86",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "=HYPERLINK(\"http://x\",\"y\")",
+        ] {
+            let text = written(
+                ExportFormat::Csv,
+                vec![formula.to_owned().into(), (-5).into(), Cell::Empty],
+            );
             let row = text.lines().nth(1).unwrap();
             assert!(row.trim_start_matches('"').starts_with('\''), "{row}");
             assert!(row.ends_with(",-5,"), "{row}");
@@ -137,13 +165,23 @@ mod tests {
 
     #[test]
     fn texts_that_need_it_are_quoted() {
-        let text = written(ExportFormat::Csv, vec!["a,b".to_owned().into(), "say \"hi\"".to_owned().into(), "纯".to_owned().into()]);
+        let text = written(
+            ExportFormat::Csv,
+            vec![
+                "a,b".to_owned().into(),
+                "say \"hi\"".to_owned().into(),
+                "纯".to_owned().into(),
+            ],
+        );
         assert_eq!(text, "\u{feff}a,b,c\r\n\"a,b\",\"say \"\"hi\"\"\",纯\r\n");
     }
 
     #[test]
     fn json_lines_name_every_column() {
-        let text = written(ExportFormat::Jsonl, vec!["=1".to_owned().into(), 7.into(), None::<i64>.into()]);
+        let text = written(
+            ExportFormat::Jsonl,
+            vec!["=1".to_owned().into(), 7.into(), None::<i64>.into()],
+        );
         assert_eq!(text, "{\"a\":\"=1\",\"b\":7,\"c\":null}\n");
     }
 }

@@ -645,10 +645,10 @@ impl Member {
 }
 
 fn amount_fits(amount: i64) -> Result<(), Refusal> {
-    if amount < 1 || amount > MAX_AMOUNT {
-        Err("ledger.amount_invalid")
-    } else {
+    if (1..=MAX_AMOUNT).contains(&amount) {
         Ok(())
+    } else {
+        Err("ledger.amount_invalid")
     }
 }
 

@@ -8,7 +8,7 @@ mod online_retail;
 mod own;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
@@ -20,8 +20,8 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use huika_core::{Actor, Currency, IdempotencyKey, MemberId, Refusal};
-use huika_db::Tx;
+use huika_core::{Actor, Currency, IdempotencyKey, MemberId};
+use huika_db::{DbError, Tx};
 use huika_ledger::InputHash;
 use huika_members::{Code, ExternalIdentity, PhoneNumber, RegisterMember};
 use serde::Serialize;
@@ -129,12 +129,17 @@ pub struct RefusedRow {
     pub zh: String,
 }
 
-/// Who a document of a file belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Owner {
-    Customer(String),
-    Phone(String),
-    Nobody,
+/// Who a document of a file belongs to: a member by one name or both, or nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Owner {
+    customer_no: Option<String>,
+    phone: Option<String>,
+}
+
+impl Owner {
+    fn is_nobody(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What one group of rows is.
@@ -180,15 +185,20 @@ impl Orders {
         }
         let file_hash = hash_file(options.path.clone()).await?;
         let source = options.source.as_str();
-        let mut state = self.open_import(source, &file_hash, options.format).await?;
-        let mut summary = ImportSummary {
+        let state = self.open_import(source, &file_hash, options.format).await?;
+        let summary = ImportSummary {
             rows_read: state.rows_done,
+            finished_before: state.finished,
             ..ImportSummary::default()
         };
-        if state.finished {
-            summary.finished_before = true;
+        if summary.finished_before {
             return Ok(summary);
         }
+        let mut course = Course {
+            state,
+            open_refusals: Vec::new(),
+            summary,
+        };
 
         let bytes_read = Arc::new(AtomicU64::new(0));
         let bytes_total = file_size(&options.path)?;
@@ -198,25 +208,25 @@ impl Orders {
             tokio::task::spawn_blocking(move || read(&options, done, bytes_read, &sender))
         };
         while let Some(batch) = batches.recv().await {
-            state = self
-                .import_batch(actor, options, &file_hash, state, &batch, &mut summary)
+            self.import_batch(actor, options, &file_hash, &mut course, &batch)
                 .await?;
             progress(ImportProgress {
                 bytes_read: bytes_read.load(Ordering::Relaxed),
                 bytes_total,
-                rows_done: state.rows_done,
-                documents_done: state.documents_done,
+                rows_done: course.state.rows_done,
+                documents_done: course.state.documents_done,
             });
         }
         let rows = reader.await.map_err(|_| OrdersError::Stopping)??;
         let finished = ImportState {
             rows_done: rows,
             finished: true,
-            ..state
+            ..course.state
         };
-        self.save_import(source, &file_hash, state, finished).await?;
-        summary.rows_read = rows;
-        Ok(summary)
+        self.save_import(source, &file_hash, course.state, finished)
+            .await?;
+        course.summary.rows_read = rows;
+        Ok(course.summary)
     }
 
     async fn open_import(
@@ -265,26 +275,27 @@ impl Orders {
         actor: &Actor,
         options: &ImportOptions,
         file_hash: &str,
-        before: ImportState,
+        course: &mut Course,
         batch: &[Item],
-        summary: &mut ImportSummary,
-    ) -> Result<ImportState, OrdersError> {
+    ) -> Result<(), OrdersError> {
         let now = self.db.clock().now();
-        let (taken, after) = self
+        let (before, open) = (course.state, &course.open_refusals);
+        let (mut taken, after) = self
             .db
             .run_tx("orders.import", |tx| {
                 Box::pin(async move {
                     let taken = self.take_items_in_tx(tx, actor, options, batch).await?;
-                    let rows_done = batch
+                    let through = batch.iter().map(|item| item.rows_through).max().unwrap_or(0);
+                    let rows_done = through.max(before.rows_done);
+                    // A refusal counts once its group is done: the group that a stopped import was in begins anew.
+                    let certain = open
                         .iter()
-                        .map(|item| item.rows_through)
-                        .max()
-                        .unwrap_or(0)
-                        .max(before.rows_done);
+                        .chain(taken.refused.iter().map(|(refusal, _)| refusal))
+                        .filter(|refusal| refusal.group_end <= rows_done);
                     let after = ImportState {
                         rows_done,
                         documents_done: before.documents_done + taken.imported,
-                        rows_refused: before.rows_refused + taken.rows_refused,
+                        rows_refused: before.rows_refused + certain.map(|refusal| refusal.rows).sum::<i64>(),
                         finished: false,
                     };
                     if !store::import_save(tx, options.source.as_str(), file_hash, &before, &after, now)
@@ -296,12 +307,24 @@ impl Orders {
                 })
             })
             .await?;
+        taken.refused.sort_by_key(|(_, row)| row.line);
+        let Course {
+            state,
+            open_refusals,
+            summary,
+        } = course;
+        *state = after;
         summary.documents_imported += taken.imported;
         summary.documents_known += taken.known;
-        summary.rows_refused += taken.rows_refused;
-        let room = LISTED_REFUSALS.saturating_sub(summary.refused.len());
-        summary.refused.extend(taken.refused.into_iter().take(room));
-        Ok(after)
+        for (refusal, row) in taken.refused {
+            summary.rows_refused += refusal.rows;
+            open_refusals.push(refusal);
+            if summary.refused.len() < LISTED_REFUSALS {
+                summary.refused.push(row);
+            }
+        }
+        open_refusals.retain(|refusal| refusal.group_end > after.rows_done);
+        Ok(())
     }
 
     async fn take_items_in_tx(
@@ -312,25 +335,28 @@ impl Orders {
         batch: &[Item],
     ) -> Result<Taken, OrdersError> {
         let mut taken = Taken::default();
-        let owners = self.register_owners_in_tx(tx, options, batch, &mut taken).await?;
-        let mut intakes = Vec::with_capacity(batch.len());
-        let mut items = Vec::with_capacity(batch.len());
+        let latest = tx.db().clock().now();
+        let mut documents = Vec::with_capacity(batch.len());
         for item in batch {
-            let Record::Document(owner, document) = &item.record else {
-                continue;
-            };
-            let member = match owner {
-                Owner::Nobody => MemberRef::Anonymous,
-                known => match owners.get(known) {
-                    Some(member_id) => MemberRef::Id(*member_id),
-                    None => continue,
+            match &item.record {
+                Record::Refused(row) => taken.note(item, row.clone()),
+                Record::LinkedRefund(_) => {}
+                // Before its owner becomes a member: nobody joins by a document that means nothing.
+                Record::Document(owner, document) => match document.validate(options.currency, latest) {
+                    Ok(()) => documents.push((item, owner, document)),
+                    Err(refused) => taken.refuse(item, &refused),
                 },
-            };
-            let latest = tx.db().clock().now();
-            if let Err(refused) = document.validate(options.currency, latest) {
-                taken.refuse(item, &refused);
-                continue;
             }
+        }
+        let owners = self.register_owners_in_tx(tx, options, &documents, &mut taken).await?;
+        let mut intakes = Vec::with_capacity(documents.len());
+        let mut items = Vec::with_capacity(documents.len());
+        for (item, owner, document) in documents {
+            let member = match owners.get(owner) {
+                Some(member_id) => MemberRef::Id(*member_id),
+                None if owner.is_nobody() => MemberRef::Anonymous,
+                None => continue,
+            };
             intakes.push(Intake {
                 input: own::input_hash(owner, document),
                 document: document.clone(),
@@ -354,43 +380,39 @@ impl Orders {
             }
         }
         for item in batch {
-            match &item.record {
-                Record::Document(..) => {}
-                Record::Refused(row) => taken.note(item.rows, row.clone()),
-                Record::LinkedRefund(refund) => {
-                    let input = InputHash::of(&(refund.purchase_no.as_str(), own::part_text(&refund.part)));
-                    let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
-                    let key =
-                        IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
-                    match self.refund_in_tx(tx, actor, refund, &key, input).await {
-                        Ok(done) if done.receipt.replayed => taken.known += 1,
-                        Ok(_) => taken.imported += 1,
-                        // What the database did must end the transaction; a refusal refuses itself alone.
-                        Err(OrdersError::Db(error)) => return Err(error.into()),
-                        Err(refused) => taken.refuse(item, &refused),
-                    }
-                }
+            let Record::LinkedRefund(refund) = &item.record else {
+                continue;
+            };
+            let refunded_at = refund.refunded_at.as_millis();
+            let part = own::part_text(&refund.part);
+            let input = InputHash::of(&(refund.purchase_no.as_str(), refunded_at, part));
+            let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
+            let key = IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
+            match self.refund_in_tx(tx, actor, refund, &key, input).await {
+                Ok(done) if done.receipt.replayed => taken.known += 1,
+                Ok(_) => taken.imported += 1,
+                // What the database did must end the transaction; a refusal refuses itself alone.
+                Err(error) if comes_from_the_database(&error) => return Err(error),
+                Err(refused) => taken.refuse(item, &refused),
             }
         }
         Ok(taken)
     }
 
-    /// Registers the customers of a batch, known or new, and refuses documents of those who cannot be.
+    /// Registers the customers of documents, known or new, and refuses documents of those who cannot be.
     async fn register_owners_in_tx(
         &self,
         tx: &mut Tx<'_>,
         options: &ImportOptions,
-        batch: &[Item],
+        documents: &[(&Item, &Owner, &Document)],
         taken: &mut Taken,
     ) -> Result<HashMap<Owner, MemberId>, OrdersError> {
         let mut wanted: Vec<&Owner> = Vec::new();
+        let mut seen: HashSet<&Owner> = HashSet::new();
         let mut commands = Vec::new();
         let mut refused: HashMap<&Owner, OrdersError> = HashMap::new();
-        for item in batch {
-            let Record::Document(owner, _) = &item.record else {
-                continue;
-            };
-            if *owner == Owner::Nobody || wanted.contains(&owner) || refused.contains_key(owner) {
+        for (_, owner, _) in documents {
+            if owner.is_nobody() || !seen.insert(owner) {
                 continue;
             }
             match registration(owner, options) {
@@ -409,10 +431,8 @@ impl Orders {
                 Err(error) => drop(refused.insert(owner, error.into())),
             }
         }
-        for item in batch {
-            if let Record::Document(owner, _) = &item.record
-                && let Some(error) = refused.get(owner)
-            {
+        for (item, owner, _) in documents {
+            if let Some(error) = refused.get(owner) {
                 taken.refuse(item, error);
             }
         }
@@ -421,33 +441,54 @@ impl Orders {
 }
 
 fn registration(owner: &Owner, options: &ImportOptions) -> Result<RegisterMember, OrdersError> {
-    let mut command = RegisterMember {
-        phone: None,
-        external: None,
+    let external = |number: &String| ExternalIdentity::try_new(options.source.as_str(), number);
+    Ok(RegisterMember {
+        phone: owner.phone.as_deref().map(str::parse::<PhoneNumber>).transpose()?,
+        external: owner.customer_no.as_ref().map(external).transpose()?,
         nickname: None,
         channel: "import".parse()?,
         store_code: None,
-    };
-    match owner {
-        Owner::Customer(number) => {
-            command.external = Some(ExternalIdentity::try_new(options.source.as_str(), number)?);
+    })
+}
+
+/// Whether a refusal is none, but a failure or collision of the database below.
+fn comes_from_the_database(error: &OrdersError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<DbError>() {
+            return true;
         }
-        Owner::Phone(phone) => command.phone = Some(phone.parse::<PhoneNumber>()?),
-        Owner::Nobody => {}
+        next = cause.source();
     }
-    Ok(command)
+    false
+}
+
+/// How an import stands.
+struct Course {
+    /// What is noted in the database.
+    state: ImportState,
+    /// Refusals of groups that are not done with.
+    open_refusals: Vec<Refusal>,
+    /// What this run did.
+    summary: ImportSummary,
+}
+
+/// How much of a file was refused.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    rows: i64,
+    group_end: i64,
 }
 
 #[derive(Default)]
 struct Taken {
     imported: i64,
     known: i64,
-    rows_refused: i64,
-    refused: Vec<RefusedRow>,
+    refused: Vec<(Refusal, RefusedRow)>,
 }
 
 impl Taken {
-    fn refuse(&mut self, item: &Item, refusal: &dyn Refusal) {
+    fn refuse(&mut self, item: &Item, refusal: &dyn huika_core::Refusal) {
         let problem = refusal.problem();
         let row = RefusedRow {
             line: item.line,
@@ -455,12 +496,15 @@ impl Taken {
             en: problem.en,
             zh: problem.zh,
         };
-        self.note(item.rows, row);
+        self.note(item, row);
     }
 
-    fn note(&mut self, rows: i64, row: RefusedRow) {
-        self.rows_refused += rows;
-        self.refused.push(row);
+    fn note(&mut self, item: &Item, row: RefusedRow) {
+        let refusal = Refusal {
+            rows: item.rows,
+            group_end: item.group_end,
+        };
+        self.refused.push((refusal, row));
     }
 }
 
@@ -545,15 +589,16 @@ fn read(
     };
     let rows = match options.format {
         ImportFormat::OnlineRetail => {
-            online_retail::read(input, &options.source, options.currency, &mut emit)?
+            online_retail::read(input, &options.source, options.currency, &mut emit)
         }
-        ImportFormat::Csv => own::read_csv(input, &options.source, options.currency, &mut emit)?,
-        ImportFormat::Jsonl => own::read_jsonl(input, &options.source, options.currency, &mut emit)?,
+        ImportFormat::Csv => own::read_csv(input, &options.source, options.currency, &mut emit),
+        ImportFormat::Jsonl => own::read_jsonl(input, &options.source, options.currency, &mut emit),
     };
+    // Also of a file that breaks off: what was whole before the break is kept.
     if !batch.is_empty() && sender.blocking_send(batch).is_err() {
         return Err(OrdersError::Stopping);
     }
-    Ok(rows)
+    rows
 }
 
 /// Takes an item and tells whether to go on; the flag says that a group of rows ends with it.

@@ -44,6 +44,8 @@ struct Invoice {
     rows: i64,
     result: Result<Vec<Row>, Record>,
     number: String,
+    /// Whether one of its rows has a date. Until then it may belong to the next day.
+    dated: bool,
 }
 
 /// Reads the file to its end and returns the number of rows.
@@ -92,27 +94,29 @@ pub(super) fn read(
         }
         let line = record.position().map_or(0, csv::Position::line);
         let text = StringRecord::from_byte_record_lossy(record.clone());
-        let parsed = parse(&text, line, &calendar);
-        let today = text
-            .get(4)
-            .and_then(|moment| moment.get(..10))
-            .unwrap_or(&date)
-            .to_owned();
+        let number = text.get(0).unwrap_or_default();
+        let moment = text.get(4).unwrap_or_default();
+        let placed_at = calendar.parse_local(moment).ok();
+        // A row without a date stays with its invoice, so that it takes all of it along.
+        let today = moment.get(..10).filter(|_| placed_at.is_some()).unwrap_or(&date);
         if today != date || rows_of_day >= MAX_ROWS_OF_A_DAY {
-            if !flush(&mut day, rows, source, currency, emit) {
+            let ahead = day.pop_if(|last| !last.dated && last.number == number);
+            let rows_ahead = ahead.as_ref().map_or(0, |invoice| invoice.rows);
+            if !flush(&mut day, rows - rows_ahead, source, currency, emit) {
                 return Err(OrdersError::Stopping);
             }
-            date = today;
+            day.extend(ahead);
+            date = today.to_owned();
             rows_of_day = 0;
         }
         rows += 1;
         rows_of_day += 1;
-        collect(&mut day, text.get(0).unwrap_or_default(), line, parsed);
+        collect(&mut day, number, line, placed_at.is_some(), parse(&text, line, placed_at));
     }
 }
 
 /// Adds a row to its invoice of the day. A bad row makes the whole invoice bad.
-fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, parsed: Result<Row, Record>) {
+fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, dated: bool, parsed: Result<Row, Record>) {
     let at = day
         .iter()
         .rposition(|invoice| invoice.number == number)
@@ -122,11 +126,13 @@ fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, parsed: Result<Row, 
                 rows: 0,
                 result: Ok(Vec::new()),
                 number: number.to_owned(),
+                dated,
             });
             day.len() - 1
         });
     let invoice = &mut day[at];
     invoice.rows += 1;
+    invoice.dated |= dated;
     match (&mut invoice.result, parsed) {
         (Ok(rows), Ok(row)) => rows.push(row),
         (result @ Ok(_), Err(problem)) => *result = Err(problem),
@@ -159,7 +165,7 @@ fn flush(day: &mut Vec<Invoice>, rows: i64, source: &Code, currency: Currency, e
     true
 }
 
-fn parse(text: &StringRecord, line: u64, calendar: &Calendar) -> Result<Row, Record> {
+fn parse(text: &StringRecord, line: u64, placed_at: Option<Timestamp>) -> Result<Row, Record> {
     if text.len() != COLUMNS.len() {
         return Err(refused(
             line,
@@ -187,7 +193,7 @@ fn parse(text: &StringRecord, line: u64, calendar: &Calendar) -> Result<Row, Rec
         .map(|amount| amount.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero))
         .and_then(|amount| amount.to_i64())
         .ok_or_else(|| wrong(5))?;
-    let placed_at = calendar.parse_local(&text[4]).map_err(|_| wrong(4))?;
+    let placed_at = placed_at.ok_or_else(|| wrong(4))?;
     // Customers are written like 17850.0.
     let customer = text[6].strip_suffix(".0").unwrap_or(&text[6]);
     if !customer.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -230,7 +236,10 @@ fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record,
             format!("订单 {external_no} 属于两个客户"),
         ));
     }
-    let owner = first.customer.clone().map_or(Owner::Nobody, Owner::Customer);
+    let owner = Owner {
+        customer_no: first.customer.clone(),
+        phone: None,
+    };
     let kind = first.invoice.bytes().next();
     let mut lines: Vec<LineDocument> = rows.into_iter().map(|row| row.item).collect();
     let too_large = || {

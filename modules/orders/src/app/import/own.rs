@@ -21,6 +21,8 @@ use crate::{
 
 /// The longest line of a file of JSON lines.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// The largest number of pieces of one line.
+const MAX_QUANTITY: i64 = 1_000_000_000;
 
 /// One row of our CSV, and the head of one document of our JSON lines.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -42,8 +44,9 @@ struct Head {
     store: Option<String>,
     #[serde(default)]
     payment_method: Option<String>,
-    /// In major units, such as 268 or 268.50. Of a CSV row: of its line.
-    amount: String,
+    /// In major units, such as 268 or 268.50. Absent: the sum of the lines.
+    #[serde(default)]
+    amount: Option<String>,
     #[serde(default)]
     lines: Vec<Line>,
 }
@@ -76,6 +79,56 @@ const OPTIONAL: [&str; 11] = [
     "currency",
 ];
 
+impl Head {
+    /// The first column of the document in which another row says something else.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        [
+            ("refund_of", self.refund_of == other.refund_of),
+            ("customer_no", self.customer_no == other.customer_no),
+            ("phone", self.phone == other.phone),
+            ("at", self.at == other.at),
+            ("channel", self.channel == other.channel),
+            ("store", self.store == other.store),
+            ("payment_method", self.payment_method == other.payment_method),
+        ]
+        .into_iter()
+        .find_map(|(column, agrees)| (!agrees).then_some(column))
+    }
+}
+
+/// The document of a CSV whose rows are being read.
+struct Open {
+    line: u64,
+    rows: i64,
+    kind: String,
+    order_no: String,
+    head: Result<Head, Record>,
+}
+
+impl Open {
+    /// A bad row belongs to its document too, so that it takes all of it along.
+    fn continues_with(&self, kind: &str, order_no: &str) -> bool {
+        !order_no.is_empty() && self.kind == kind && self.order_no == order_no
+    }
+
+    fn join(&mut self, line: u64, row: Result<Head, Record>) {
+        self.rows += 1;
+        let problem = match (&mut self.head, row) {
+            (Ok(head), Ok(row)) => match head.difference(&row) {
+                None => return head.lines.extend(row.lines),
+                Some(column) => refused(
+                    line,
+                    format!("line {line}: {column} is not that of the rows before it"),
+                    format!("第 {line} 行：{column} 与同一单据的前一行不一致"),
+                ),
+            },
+            (Ok(_), Err(problem)) => problem,
+            (Err(_), _) => return,
+        };
+        self.head = Err(problem);
+    }
+}
+
 /// Reads our CSV. Rows of one document follow each other and agree in all but the line's own columns.
 pub(super) fn read_csv(
     input: Box<dyn Read>,
@@ -87,9 +140,9 @@ pub(super) fn read_csv(
         .flexible(true)
         .trim(csv::Trim::All)
         .from_reader(input);
-    let columns = columns(reader.byte_headers().ok())?;
+    let columns = Columns::of(reader.byte_headers().map_err(|_| broken_off(0))?)?;
     let mut rows = 0;
-    let mut open: Option<(u64, i64, Result<Head, Record>)> = None;
+    let mut open: Option<Open> = None;
     let mut record = csv::ByteRecord::new();
     loop {
         match reader.read_byte_record(&mut record) {
@@ -100,26 +153,29 @@ pub(super) fn read_csv(
         }
         let line = record.position().map_or(0, csv::Position::line);
         let text = StringRecord::from_byte_record_lossy(record.clone());
+        let (kind, order_no) = (columns.cell(&text, "kind"), columns.cell(&text, "order_no"));
         let row = csv_row(&text, &columns, line, currency);
-        let joins = matches!((&open, &row), (Some((_, _, Ok(head))), Ok(row))
-            if head.kind == row.kind && head.order_no == row.order_no);
-        if joins {
-            if let (Some((_, count, Ok(head))), Ok(row)) = (&mut open, row) {
-                *count += 1;
-                head.lines.extend(row.lines);
+        match &mut open {
+            Some(open) if open.continues_with(kind, order_no) => open.join(line, row),
+            _ => {
+                let next = Open {
+                    line,
+                    rows: 1,
+                    kind: kind.to_owned(),
+                    order_no: order_no.to_owned(),
+                    head: row,
+                };
+                if let Some(done) = open.replace(next)
+                    && !send(done.line, done.rows, rows, done.head, source, currency, emit)
+                {
+                    return Err(OrdersError::Stopping);
+                }
             }
-        } else {
-            if let Some((first, count, head)) = open.take()
-                && !send(first, count, rows, head, source, currency, emit)
-            {
-                return Err(OrdersError::Stopping);
-            }
-            open = Some((line, 1, row));
         }
         rows += 1;
     }
-    if let Some((first, count, head)) = open
-        && !send(first, count, rows, head, source, currency, emit)
+    if let Some(done) = open
+        && !send(done.line, done.rows, rows, done.head, source, currency, emit)
     {
         return Err(OrdersError::Stopping);
     }
@@ -141,32 +197,52 @@ pub(super) fn read_jsonl(
         let read = (&mut reader)
             .take(MAX_LINE_BYTES as u64 + 1)
             .read_until(b'\n', &mut buffer);
-        match read {
+        let length = match read {
             Ok(0) => return Ok(rows),
-            Ok(length) if length > MAX_LINE_BYTES => {
-                return Err(OrdersError::FileInvalid {
-                    en: format!("line {} is longer than {MAX_LINE_BYTES} bytes.", rows + 1),
-                    zh: format!("第 {} 行过长。", rows + 1),
-                });
-            }
-            Ok(_) => {}
+            Ok(length) => length,
             Err(_) => return Err(broken_off(rows)),
-        }
+        };
         rows += 1;
         let line = rows as u64;
-        let text = String::from_utf8_lossy(&buffer);
-        if text.trim().is_empty() {
-            continue;
-        }
-        let head = serde_json::from_str::<Head>(&text).map_err(|error| {
-            refused(
+        let head = if length > MAX_LINE_BYTES {
+            if buffer.last() != Some(&b'\n') && skip_line(&mut reader).is_err() {
+                return Err(broken_off(rows));
+            }
+            Err(refused(
                 line,
-                format!("line {line} is no document: {error}"),
-                format!("第 {line} 行格式错误：{error}"),
-            )
-        });
+                format!("line {line} is longer than {MAX_LINE_BYTES} bytes"),
+                format!("第 {line} 行超过 {MAX_LINE_BYTES} 字节"),
+            ))
+        } else {
+            let text = String::from_utf8_lossy(&buffer);
+            let text = text.trim_start_matches('\u{feff}').trim();
+            if text.is_empty() {
+                continue;
+            }
+            serde_json::from_str::<Head>(text).map_err(|error| {
+                let error = clean(&error.to_string(), 200);
+                refused(
+                    line,
+                    format!("line {line} is no document: {error}"),
+                    format!("第 {line} 行格式错误：{error}"),
+                )
+            })
+        };
         if !send(line, 1, rows, head, source, currency, emit) {
             return Err(OrdersError::Stopping);
+        }
+    }
+}
+
+/// Passes over the rest of a line without keeping it.
+fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let bytes = reader.fill_buf()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let passed = end.map_or(bytes.len(), |at| at + 1);
+        reader.consume(passed);
+        if end.is_some() || passed == 0 {
+            return Ok(());
         }
     }
 }
@@ -178,74 +254,87 @@ fn broken_off(rows: i64) -> OrdersError {
     }
 }
 
-fn columns(header: Option<&csv::ByteRecord>) -> Result<HashMap<&'static str, usize>, OrdersError> {
-    let mut columns = HashMap::new();
-    for (at, name) in header.into_iter().flatten().enumerate() {
-        let name = String::from_utf8_lossy(name);
-        let name = name.trim_start_matches('\u{feff}');
-        match REQUIRED.iter().chain(&OPTIONAL).find(|known| **known == name) {
-            Some(known) => drop(columns.insert(*known, at)),
-            None => {
-                return Err(OrdersError::FileInvalid {
-                    en: format!(
-                        "column {:?} is not known; the columns are {}, {}.",
-                        clean(name, 40),
+/// Where the columns of a CSV stand.
+struct Columns {
+    places: HashMap<&'static str, usize>,
+    width: usize,
+}
+
+impl Columns {
+    fn of(header: &csv::ByteRecord) -> Result<Self, OrdersError> {
+        let invalid = |en: String, zh: String| Err(OrdersError::FileInvalid { en, zh });
+        let mut places = HashMap::new();
+        for (at, name) in header.iter().enumerate() {
+            let name = String::from_utf8_lossy(name);
+            let name = name.trim_start_matches('\u{feff}');
+            let Some(known) = REQUIRED.iter().chain(&OPTIONAL).find(|known| **known == name) else {
+                let name = clean(name, 40);
+                return invalid(
+                    format!(
+                        "column {name:?} is not known; the columns are {}, {}.",
                         REQUIRED.join(", "),
                         OPTIONAL.join(", ")
                     ),
-                    zh: format!(
-                        "列 {:?} 无法识别；可用列：{}、{}。",
-                        clean(name, 40),
+                    format!(
+                        "列 {name:?} 无法识别；可用列：{}、{}。",
                         REQUIRED.join("、"),
                         OPTIONAL.join("、")
                     ),
-                });
+                );
+            };
+            if places.insert(*known, at).is_some() {
+                return invalid(format!("the column {known} stands there twice."), format!("列 {known} 重复。"));
             }
         }
+        if let Some(missing) = REQUIRED.iter().find(|name| !places.contains_key(*name)) {
+            return invalid(format!("the column {missing} is missing."), format!("缺少列 {missing}。"));
+        }
+        Ok(Self {
+            places,
+            width: header.len(),
+        })
     }
-    if let Some(missing) = REQUIRED.iter().find(|name| !columns.contains_key(*name)) {
-        return Err(OrdersError::FileInvalid {
-            en: format!("the column {missing} is missing."),
-            zh: format!("缺少列 {missing}。"),
-        });
+
+    /// A cell by the name of its column; empty where there is none.
+    fn cell<'a>(&self, row: &'a StringRecord, name: &str) -> &'a str {
+        let at = self.places.get(name);
+        at.and_then(|at| row.get(*at)).unwrap_or_default()
     }
-    Ok(columns)
 }
 
-fn csv_row(
-    text: &StringRecord,
-    columns: &HashMap<&'static str, usize>,
-    line: u64,
-    currency: Currency,
-) -> Result<Head, Record> {
-    let cell = |name: &str| {
-        columns
-            .get(name)
-            .and_then(|at| text.get(*at))
-            .unwrap_or_default()
-            .to_owned()
-    };
+fn csv_row(text: &StringRecord, columns: &Columns, line: u64, currency: Currency) -> Result<Head, Record> {
+    let cell = |name: &str| columns.cell(text, name).to_owned();
     let some = |name: &str| Some(cell(name)).filter(|value| !value.is_empty());
+    let wrong = |field: &str| not_valid(line, field);
+    if text.len() != columns.width {
+        // A comma too many shifts what stands behind it, amounts included.
+        let (found, expected) = (text.len(), columns.width);
+        return Err(refused(
+            line,
+            format!("line {line} has {found} columns instead of {expected}: put texts with commas into quotes"),
+            format!("第 {line} 行有 {found} 列，应为 {expected} 列：含逗号的文本请加引号"),
+        ));
+    }
     if let Some(named) = some("currency")
         && named != currency.code()
     {
+        let named = clean(&named, 40);
         return Err(refused(
             line,
             format!("line {line} is in {named}, the programme counts in {currency}"),
             format!("第 {line} 行币种为 {named}，会员方案币种为 {currency}"),
         ));
     }
-    let quantity = match some("quantity") {
-        None => 1,
-        Some(quantity) => quantity.parse().map_err(|_| {
-            refused(
-                line,
-                format!("line {line}: the quantity is not whole"),
-                format!("第 {line} 行：数量应为整数"),
-            )
-        })?,
+    let quantity = some("quantity").map_or(Ok(1), |text| text.parse());
+    let item = Line {
+        sku: cell("sku"),
+        name: cell("name"),
+        category: some("category"),
+        quantity: quantity.map_err(|_| wrong("quantity"))?,
+        amount: cell("amount"),
     };
-    let amount = cell("amount");
+    // Looked at here as well, because only here it is known in which row it stands.
+    item.document().map_err(wrong)?;
     Ok(Head {
         kind: cell("kind"),
         order_no: cell("order_no"),
@@ -256,15 +345,33 @@ fn csv_row(
         channel: some("channel"),
         store: some("store"),
         payment_method: some("payment_method"),
-        lines: vec![Line {
-            sku: cell("sku"),
-            name: cell("name"),
-            category: some("category"),
-            quantity,
-            amount,
-        }],
-        amount: String::new(),
+        amount: None,
+        lines: vec![item],
     })
+}
+
+impl Line {
+    /// The line of a document, or the name of what is not valid in it.
+    fn document(&self) -> Result<LineDocument, &'static str> {
+        if !(1..=MAX_QUANTITY).contains(&self.quantity) {
+            return Err("quantity");
+        }
+        Ok(LineDocument {
+            sku: clean(&self.sku, 64),
+            name: clean(&self.name, 200),
+            category: self.category.as_deref().map(|category| clean(category, 64)),
+            quantity: self.quantity,
+            amount_minor: minor_of(&self.amount).ok_or("amount")?,
+        })
+    }
+}
+
+fn not_valid(line: u64, field: &str) -> Record {
+    refused(
+        line,
+        format!("line {line}: {field} is not valid"),
+        format!("第 {line} 行：{field} 无效"),
+    )
 }
 
 fn send(
@@ -292,40 +399,26 @@ fn send(
 }
 
 fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Record, Record> {
-    let wrong = |field: &str| {
-        refused(
-            line,
-            format!("line {line}: {field} is not valid"),
-            format!("第 {line} 行：{field} 无效"),
-        )
-    };
-    let code = |text: &Option<String>, field: &str| -> Result<Option<Code>, Record> {
-        text.as_ref()
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(|_| wrong(field))
+    let wrong = |field: &str| not_valid(line, field);
+    let told = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let code = |text: Option<String>, field: &str| -> Result<Option<Code>, Record> {
+        let code = told(text).map(|text| text.parse()).transpose();
+        code.map_err(|_| wrong(field))
     };
     let external_no: OrderNo = head.order_no.parse().map_err(|_| wrong("order_no"))?;
     let at: Timestamp = head.at.parse().map_err(|_| wrong("at"))?;
-    let mut lines = Vec::with_capacity(head.lines.len());
+    let mut lines: Vec<LineDocument> = Vec::with_capacity(head.lines.len().max(1));
     for item in &head.lines {
-        lines.push(LineDocument {
-            sku: clean(&item.sku, 64),
-            name: clean(&item.name, 200),
-            category: item.category.as_deref().map(|category| clean(category, 64)),
-            quantity: item.quantity,
-            amount_minor: minor_of(&item.amount).ok_or_else(|| wrong("amount"))?,
-        });
+        lines.push(item.document().map_err(wrong)?);
     }
     let sum = lines
         .iter()
-        .try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor))
-        .ok_or_else(|| wrong("amount"))?;
-    let total = if head.amount.is_empty() {
-        sum
-    } else {
-        minor_of(&head.amount).ok_or_else(|| wrong("amount"))?
-    };
+        .try_fold(0_i64, |sum, item| sum.checked_add(item.amount_minor));
+    let total = match &head.amount {
+        Some(amount) => minor_of(amount),
+        None => sum.filter(|_| !lines.is_empty()),
+    }
+    .ok_or_else(|| wrong("amount"))?;
     if lines.is_empty() {
         lines.push(LineDocument {
             sku: String::new(),
@@ -335,22 +428,21 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
             amount_minor: total,
         });
     }
-    let owner = match (head.customer_no, head.phone) {
-        (Some(number), _) => Owner::Customer(number),
-        (None, Some(phone)) => Owner::Phone(phone),
-        (None, None) => Owner::Nobody,
+    let owner = Owner {
+        customer_no: told(head.customer_no),
+        phone: told(head.phone),
     };
-    match (head.kind.as_str(), head.refund_of) {
+    match (head.kind.as_str(), told(head.refund_of)) {
         ("purchase", None) => Ok(Record::Document(
             owner,
             Document::Purchase(PurchaseDocument {
                 source: source.clone(),
                 external_no,
                 kind: PurchaseKind::Sale,
-                channel: code(&head.channel, "channel")?
+                channel: code(head.channel, "channel")?
                     .map_or_else(|| "import".parse().map_err(|_| wrong("channel")), Ok)?,
-                store_code: code(&head.store, "store")?,
-                payment_method: code(&head.payment_method, "payment_method")?,
+                store_code: code(head.store, "store")?,
+                payment_method: code(head.payment_method, "payment_method")?,
                 placed_at: at,
                 currency,
                 paid_minor: total,
@@ -394,11 +486,7 @@ fn minor_of(text: &str) -> Option<i64> {
 
 /// The input of a document of a file, by which a changed document of a known number is told.
 pub(super) fn input_hash(owner: &Owner, document: &Document) -> InputHash {
-    let owner = match owner {
-        Owner::Customer(number) => ("customer", number.as_str()),
-        Owner::Phone(phone) => ("phone", phone.as_str()),
-        Owner::Nobody => ("", ""),
-    };
+    let owner = (&owner.customer_no, &owner.phone);
     let line = |item: &LineDocument| {
         (
             item.sku.clone(),
