@@ -170,15 +170,11 @@ impl Database {
                 let flush = read("innodb_flush_log_at_trx_commit").await?;
                 settings.push(setting("innodb_flush_log_at_trx_commit", &flush, flush == "1"));
                 let doublewrite = read("innodb_doublewrite").await?;
-                settings.push(setting(
-                    "innodb_doublewrite",
-                    &doublewrite,
-                    !matches!(&*doublewrite, "0" | "OFF"),
-                ));
+                settings.push(setting("innodb_doublewrite", &doublewrite, !is_off(&doublewrite)));
                 // Without a binary log there is nothing to synchronize.
                 let binary_log = read("log_bin").await?;
                 let sync = read("sync_binlog").await?;
-                settings.push(setting("sync_binlog", &sync, sync == "1" || binary_log == "0"));
+                settings.push(setting("sync_binlog", &sync, sync == "1" || is_off(&binary_log)));
                 settings.push(setting("log_bin", &binary_log, true));
             }
         }
@@ -277,6 +273,11 @@ fn setting(name: &str, value: &str, durable: bool) -> Setting {
         value: value.to_owned(),
         durable,
     }
+}
+
+/// MariaDB and MySQL write a switch as a number or a word, depending on the variable.
+fn is_off(value: &str) -> bool {
+    matches!(value, "0" | "OFF")
 }
 
 pub(crate) fn synchronous_name(level: i64) -> &'static str {

@@ -141,7 +141,10 @@ impl Workplace {
     pub async fn during<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let result = tokio::select! {
             result = work => result,
-            () = self.lease.keep(self.db.clone()) => return Err(CommandError::LeaseLost.into()),
+            () = self.lease.keep(self.db.clone()) => {
+                tracing::error!(node = self.lease.node(), "the node number is lost: everything is dropped at once");
+                return Err(CommandError::LeaseLost.into());
+            }
         };
         if let Err(error) = self.lease.release(&self.db).await {
             tracing::warn!(

@@ -4,8 +4,8 @@ use std::{future::Future, marker::PhantomData, time::Duration};
 
 use futures::TryStreamExt as _;
 use sqlx::{
-    Arguments as _, MySql, Postgres, Sqlite, Transaction, mysql::MySqlArguments,
-    postgres::PgArguments, sqlite::SqliteArguments,
+    Arguments as _, MySql, Postgres, Sqlite, Transaction, mysql::MySqlArguments, postgres::PgArguments,
+    sqlite::SqliteArguments,
 };
 
 use crate::{

@@ -255,5 +255,8 @@ fn parsed<T: FromStr>(row: &Row, column: &str) -> Result<T, DbError> {
 }
 
 pub(crate) async fn member_count(executor: &mut impl Executor) -> Result<i64, DbError> {
-    executor.fetch_one("SELECT COUNT(*) AS members FROM members_member", params![]).await?.get("members")
+    executor
+        .fetch_one("SELECT COUNT(*) AS members FROM members_member", params![])
+        .await?
+        .get("members")
 }

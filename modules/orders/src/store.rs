@@ -747,7 +747,9 @@ pub(crate) async fn member_page(tx: &mut Tx<'_>, after: i64, limit: i64) -> Resu
          WHERE member_id > ? AND identified = 1 ORDER BY member_id LIMIT ?) p \
          UNION SELECT member_id FROM (SELECT DISTINCT member_id FROM orders_refund \
          WHERE member_id > ? AND identified = 1 ORDER BY member_id LIMIT ?) r ORDER BY member_id LIMIT ?";
-    let rows = tx.fetch_all(sql, params![after, limit, after, limit, limit]).await?;
+    let rows = tx
+        .fetch_all(sql, params![after, limit, after, limit, limit])
+        .await?;
     rows.iter().map(|row| row.get("member_id")).collect()
 }
 
@@ -755,7 +757,10 @@ pub(crate) async fn member_page(tx: &mut Tx<'_>, after: i64, limit: i64) -> Resu
 /// by the other one has disappeared.
 pub(crate) async fn broken_names(tx: &mut Tx<'_>) -> Result<Vec<(String, &'static str)>, DbError> {
     let mut found = Vec::new();
-    for (document, table, id) in [(PURCHASE, "orders_purchase", "purchase_id"), (REFUND, "orders_refund", "refund_id")] {
+    for (document, table, id) in [
+        (PURCHASE, "orders_purchase", "purchase_id"),
+        (REFUND, "orders_refund", "refund_id"),
+    ] {
         let unnamed = format!(
             "SELECT d.external_no, d.source, d.member_id FROM {table} d LEFT JOIN orders_external_ref r \
              ON r.external_no = d.external_no AND r.source = d.source AND r.document = {document} \
@@ -766,7 +771,10 @@ pub(crate) async fn broken_names(tx: &mut Tx<'_>) -> Result<Vec<(String, &'stati
              ON d.member_id = r.member_id AND d.{id} = r.document_id \
              WHERE r.document = {document} AND d.{id} IS NULL LIMIT 20"
         );
-        for (sql, problem) in [(unnamed, "its name is missing or leads elsewhere"), (lost, "it is named and missing")] {
+        for (sql, problem) in [
+            (unnamed, "its name is missing or leads elsewhere"),
+            (lost, "it is named and missing"),
+        ] {
             for row in tx.fetch_all(&sql, params![]).await? {
                 let (number, source): (String, String) = (row.get("external_no")?, row.get("source")?);
                 let member_id: MemberId = row.get("member_id")?;

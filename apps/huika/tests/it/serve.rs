@@ -249,7 +249,7 @@ async fn a_server_that_lost_its_number_stops_at_once() {
         1
     );
     assert_eq!(server.process.ended().await.code(), Some(1));
-    assert!(place.read("server.log").contains("node.lease_lost"));
+    assert!(place.read("server.log").contains("the node number is lost"));
 }
 
 #[tokio::test]

@@ -291,7 +291,8 @@ fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timesta
                 amount: points,
                 lapsed,
             };
-            ("return", source.to_string(), direct(points, reason), operation)
+            let trace = Some(encode(&Trace::Returned { points, reason }));
+            ("return", source.to_string(), trace, operation)
         }
     };
     Command {

@@ -275,7 +275,9 @@ impl From<PointsOutcome> for PointsOutcomeBody {
         Self {
             posting_id: outcome.posting_id,
             replayed: outcome.replayed,
-            hold_id: last.filter(|entry| entry.kind == EntryKind::Hold).and_then(|entry| entry.hold_id),
+            hold_id: last
+                .filter(|entry| entry.kind == EntryKind::Hold)
+                .and_then(|entry| entry.hold_id),
             available: last.map_or(0, |entry| entry.available),
             pending: last.map_or(0, |entry| entry.pending),
             held: last.map_or(0, |entry| entry.held),

@@ -10,7 +10,8 @@ use axum::{
 };
 use huika_core::{Actor, Refusal};
 use huika_http::{
-    Authenticator, BodyLimit, HttpOptions, RequestError, SignedRequest, api_description, authenticated, finish,
+    Authenticator, BodyLimit, HttpOptions, RequestError, SignedRequest, api_description, authenticated,
+    finish,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -27,30 +28,59 @@ impl Authenticator for RightsInHeader {
         let Some(Ok(rights)) = request.headers.get("rights").map(|value| value.to_str()) else {
             return Err(Box::new(RequestError::Unauthenticated));
         };
-        Ok(Actor::with_rights("opr_test", rights.split(' ').map(str::to_owned)))
+        Ok(Actor::with_rights(
+            "opr_test",
+            rights.split(' ').map(str::to_owned),
+        ))
     }
 }
 
 fn app(shop: &Shop) -> Router {
     let gate = Arc::new(RightsInHeader);
     let (router, _) = OpenApiRouter::with_openapi(api_description("test"))
-        .merge(authenticated(huika_loyalty::http::router(shop.loyalty.clone()), gate.clone(), BodyLimit::DEFAULT))
-        .merge(authenticated(huika_loyalty::http::bulk_router(shop.loyalty.clone()), gate, BodyLimit::BULK))
+        .merge(authenticated(
+            huika_loyalty::http::router(shop.loyalty.clone()),
+            gate.clone(),
+            BodyLimit::DEFAULT,
+        ))
+        .merge(authenticated(
+            huika_loyalty::http::bulk_router(shop.loyalty.clone()),
+            gate,
+            BodyLimit::BULK,
+        ))
         .split_for_parts();
-    finish(router, HttpOptions::new(shop.cx.clock.clone(), shop.cx.rng.clone()))
+    finish(
+        router,
+        HttpOptions::new(shop.cx.clock.clone(), shop.cx.rng.clone()),
+    )
 }
 
 const ALL: &str = "loyalty.read loyalty.earn loyalty.redeem loyalty.publish";
 
-async fn send(app: &Router, method: Method, path: &str, rights: &str, key: &str, body: Value) -> (u16, Value) {
+async fn send(
+    app: &Router,
+    method: Method,
+    path: &str,
+    rights: &str,
+    key: &str,
+    body: Value,
+) -> (u16, Value) {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("rights", rights)
         .header("accept-language", "en")
         .header("content-type", "application/json");
-    let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
-    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let request = if key.is_empty() {
+        request
+    } else {
+        request.header("idempotency-key", key)
+    };
+    let body = if body.is_null() {
+        Body::empty()
+    } else {
+        Body::from(body.to_string())
+    };
     let response = app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
     let status = response.status().as_u16();
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -109,7 +139,39 @@ huika_testing::db_test! { migrations = migrations,
         shop.buy(member, "1", 126_800).await;
         let (status, standing) = get(&app, &format!("/api/open/v1/members/{member}/standing")).await;
         assert_eq!(status, 200);
-        insta::assert_snapshot!(pretty(&standing), @"");
+        insta::assert_snapshot!(pretty(&standing), @r#"
+        {
+          "expiring_next": {
+            "expires_at": "2027-12-31T16:00:00.000Z",
+            "points": 1268
+          },
+          "points": {
+            "available": 1268,
+            "held": 0,
+            "lifetime_earned": 1268,
+            "lifetime_redeemed": 0,
+            "pending": 0
+          },
+          "tier": {
+            "growth_minor": 126800,
+            "name": {
+              "en": "Silver",
+              "zh": "白银会员"
+            },
+            "next": {
+              "missing_minor": 373200,
+              "name": {
+                "en": "Gold",
+                "zh": "黄金会员"
+              },
+              "threshold_minor": 500000,
+              "tier": "gold"
+            },
+            "since": "2026-11-21T02:00:00.000Z",
+            "tier": "silver"
+          }
+        }
+        "#);
     }
 
     async fn points_move_over_http(cx) {
@@ -150,7 +212,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!((&lots["items"][0]["remaining"], &lots["items"][0]["amount"]), (&json!(20), &json!(100)));
 
         let (_, page) = get(&app, &path("/entries?limit=2")).await;
-        assert_eq!(page["items"][0]["why"]["en"], "20 points granted: Chipped.");
+        assert_eq!(page["items"][0]["why"]["en"], "20 points returned: Chipped");
         let before = page["next_before"].as_i64().unwrap();
         let (_, rest) = get(&app, &path(&format!("/entries?limit=200&before={before}"))).await;
         assert_eq!(rest["next_before"], Value::Null);

@@ -13,11 +13,18 @@ use crate::shop::{Shop, code, command, earn, give_back, migrations, redeem};
 const NOBODY: MemberId = MemberId::from_i64(42);
 
 fn hold(points: i64) -> PointsOperation {
-    PointsOperation::Hold { points, ttl_seconds: 900 }
+    PointsOperation::Hold {
+        points,
+        ttl_seconds: 900,
+    }
 }
 
 fn post(hold_id: HoldId, points: i64) -> PointsOperation {
-    PointsOperation::PostHold { hold_id, points, reason: "Order 1001".to_owned() }
+    PointsOperation::PostHold {
+        hold_id,
+        points,
+        reason: "Order 1001".to_owned(),
+    }
 }
 
 fn hold_id(outcome: &PointsOutcome) -> HoldId {

@@ -14,7 +14,12 @@ use huika_testing::TestDb;
 
 /// Every table that the module needs.
 pub(crate) fn migrations() -> Vec<Migration> {
-    [huika_members::migrations(), huika_ledger::migrations(), huika_loyalty::migrations()].concat()
+    [
+        huika_members::migrations(),
+        huika_ledger::migrations(),
+        huika_loyalty::migrations(),
+    ]
+    .concat()
 }
 
 pub(crate) struct Shop {
@@ -56,14 +61,24 @@ impl Shop {
         let ledger = Ledger::start(db.clone(), cx.ids.clone(), &LedgerOptions::default());
         let options = LoyaltyOptions::default();
         let loyalty = Loyalty::start(db.clone(), cx.ids.clone(), ledger, members.clone(), &options);
-        Self { loyalty, members, owner: Actor::with_all_rights("opr_test"), db, cx }
+        Self {
+            loyalty,
+            members,
+            owner: Actor::with_all_rights("opr_test"),
+            db,
+            cx,
+        }
     }
 
     /// Publishes rules from now on.
     pub(crate) async fn publish(&self, change: impl FnOnce(&mut Rules)) -> Result<i64, LoyaltyError> {
         let mut rules = default_rules();
         change(&mut rules);
-        Ok(self.loyalty.publish_program(&self.owner, rules, None).await?.version)
+        Ok(self
+            .loyalty
+            .publish_program(&self.owner, rules, None)
+            .await?
+            .version)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -84,12 +99,20 @@ impl Shop {
             channel: "pos".parse().unwrap(),
             store_code: None,
         };
-        self.members.register(&self.owner, person).await.unwrap().member.id
+        self.members
+            .register(&self.owner, person)
+            .await
+            .unwrap()
+            .member
+            .id
     }
 
     pub(crate) async fn set_state(&self, member_id: MemberId, state: MemberState) {
         let reason = "test".parse().unwrap();
-        self.members.set_state(&self.owner, member_id, state, &reason).await.unwrap();
+        self.members
+            .set_state(&self.owner, member_id, state, &reason)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn command(
@@ -98,7 +121,9 @@ impl Shop {
         key: &str,
         operation: PointsOperation,
     ) -> Result<PointsOutcome, LoyaltyError> {
-        self.loyalty.command_points(&self.owner, command(member_id, key, operation)).await
+        self.loyalty
+            .command_points(&self.owner, command(member_id, key, operation))
+            .await
     }
 
     /// Settles a purchase as the orders module does.
@@ -119,7 +144,10 @@ impl Shop {
 
     /// Settles purchases in one transaction, one after another.
     pub(crate) async fn settle(&self, purchases: &[PurchaseToSettle]) -> Result<Vec<Settled>, LoyaltyError> {
-        let needs: Vec<Need> = purchases.iter().map(|one| Need::to_earn(one.member_id, &one.key)).collect();
+        let needs: Vec<Need> = purchases
+            .iter()
+            .map(|one| Need::to_earn(one.member_id, &one.key))
+            .collect();
         let members: Vec<MemberId> = purchases.iter().map(|one| one.member_id).collect();
         let (needs, members) = (&needs, &members);
         self.db
@@ -127,8 +155,10 @@ impl Shop {
                 Box::pin(async move {
                     let mut book = self.loyalty.ledger().book_in_tx(tx, needs).await?;
                     let mut settling = self.loyalty.settling_in_tx(tx, members).await?;
-                    let settled: Result<Vec<Settled>, LoyaltyError> =
-                        purchases.iter().map(|one| settling.purchase(&mut book, one)).collect();
+                    let settled: Result<Vec<Settled>, LoyaltyError> = purchases
+                        .iter()
+                        .map(|one| settling.purchase(&mut book, one))
+                        .collect();
                     book.save_in_tx(tx).await?;
                     settling.save_in_tx(tx).await?;
                     settled
@@ -146,7 +176,12 @@ impl Shop {
         paid_minor: i64,
         refunded_minor: i64,
     ) -> Settled {
-        let line = RefundedLine { paid_minor, points: bought.points, before_minor: 0, refunded_minor };
+        let line = RefundedLine {
+            paid_minor,
+            points: bought.points,
+            before_minor: 0,
+            refunded_minor,
+        };
         let refund = &RefundToSettle {
             member_id,
             key: key(number),
@@ -188,17 +223,27 @@ impl Shop {
 
     pub(crate) async fn growth(&self, member_id: MemberId) -> i64 {
         let (db, ids) = (&mut &self.db, &self.cx.ids);
-        huika_ledger::balance(db, ids, member_id, Asset::Growth, self.now()).await.unwrap().available
+        huika_ledger::balance(db, ids, member_id, Asset::Growth, self.now())
+            .await
+            .unwrap()
+            .available
     }
 
     pub(crate) async fn tier(&self, member_id: MemberId) -> String {
-        self.loyalty.standing(&self.owner, member_id).await.unwrap().tier.code
+        self.loyalty
+            .standing(&self.owner, member_id)
+            .await
+            .unwrap()
+            .tier
+            .code
     }
 
     /// The ledger recomputes to what it says.
     pub(crate) async fn assert_proven(&self) {
-        let report: Result<VerifyReport, huika_ledger::LedgerError> =
-            self.db.run_snapshot(|tx| Box::pin(huika_ledger::verify(tx, |_| ()))).await;
+        let report: Result<VerifyReport, huika_ledger::LedgerError> = self
+            .db
+            .run_snapshot(|tx| Box::pin(huika_ledger::verify(tx, |_| ())))
+            .await;
         let report = report.unwrap();
         assert!(report.is_clean(), "{report:#?}");
     }
@@ -209,19 +254,33 @@ pub(crate) fn key(text: &str) -> IdempotencyKey {
 }
 
 pub(crate) fn command(member_id: MemberId, text: &str, operation: PointsOperation) -> PointsCommand {
-    PointsCommand { member_id, key: key(text), operation }
+    PointsCommand {
+        member_id,
+        key: key(text),
+        operation,
+    }
 }
 
 pub(crate) fn earn(points: i64) -> PointsOperation {
-    PointsOperation::Earn { points, reason: "Birthday gift".to_owned() }
+    PointsOperation::Earn {
+        points,
+        reason: "Birthday gift".to_owned(),
+    }
 }
 
 pub(crate) fn redeem(points: i64) -> PointsOperation {
-    PointsOperation::Redeem { points, reason: "Mug".to_owned() }
+    PointsOperation::Redeem {
+        points,
+        reason: "Mug".to_owned(),
+    }
 }
 
 pub(crate) fn give_back(source: PostingId, points: i64) -> PointsOperation {
-    PointsOperation::ReturnPoints { source, points, reason: "Order cancelled".to_owned() }
+    PointsOperation::ReturnPoints {
+        source,
+        points,
+        reason: "Order cancelled".to_owned(),
+    }
 }
 
 pub(crate) fn purchase(

@@ -8,7 +8,11 @@ use crate::shop::{Shop, earn, give_back, migrations, redeem};
 
 /// The statement as a page would show it, the oldest line first.
 async fn told(shop: &Shop, member_id: MemberId) -> String {
-    let mut lines = shop.loyalty.points_statement(&shop.owner, member_id, None, 200).await.unwrap();
+    let mut lines = shop
+        .loyalty
+        .points_statement(&shop.owner, member_id, None, 200)
+        .await
+        .unwrap();
     lines.reverse();
     let lines: Vec<String> = lines.iter().map(line).collect();
     lines.join("\n")
@@ -16,7 +20,11 @@ async fn told(shop: &Shop, member_id: MemberId) -> String {
 
 fn line(view: &StatementView) -> String {
     let line = &view.line;
-    let shortfall = if line.shortfall > 0 { format!(" forgiven {}", line.shortfall) } else { String::new() };
+    let shortfall = if line.shortfall > 0 {
+        format!(" forgiven {}", line.shortfall)
+    } else {
+        String::new()
+    };
     let mut text = format!(
         "{} {}/{} available {:+} pending {:+} held {:+}{shortfall}",
         line.sequence,
@@ -53,7 +61,33 @@ huika_testing::db_test! { migrations = migrations,
         // ¥150 of ¥1,000 take back 150 of 1,000 points: 118 are there, 32 become a debt.
         shop.refund(member, "r1", &first, 100_000, 15_000).await;
         shop.command(member, "gift", earn(7)).await.unwrap();
-        insta::assert_snapshot!(told(&shop, member).await, @"");
+        insta::assert_snapshot!(told(&shop, member).await, @r#"
+        1 purchase/earn available +0 pending +1000 held +0
+          实付 ¥1000 → 1000 积分（每 ¥1 得 1 积分），2026-11-22 起可用，有效期至 2026-12-21。
+          Paid ¥1000 → 1000 points (1 point per ¥1), available from 2026-11-22, valid until 2026-12-21.
+        2 purchase/earn available +0 pending +298 held +0
+          实付 ¥248.50 → 248 积分（每 ¥1 得 1 积分）；白银会员 ×1.2 加赠 50 → 共 298 积分，2026-11-22 起可用，有效期至 2026-12-21。
+          Paid ¥248.50 → 248 points (1 point per ¥1); Silver ×1.2 adds 50 → 298 points, available from 2026-11-22, valid until 2026-12-21.
+        3 settle/release available +1000 pending -1000 held +0
+        4 settle/release available +298 pending -298 held +0
+        5 redeem/spend available -1000 pending +0 held +0
+          使用 1000 积分：Mug
+          1000 points spent: Mug
+        6 return/reverse_spend available +100 pending +0 held +0
+          退回 100 积分：Order cancelled
+          100 points returned: Order cancelled
+        7 hold/hold available -300 pending +0 held +300
+        8 post_hold/post_hold available +0 pending +0 held -280
+          使用 280 积分：订单 1001
+          280 points spent: 订单 1001
+        9 post_hold/void_hold available +20 pending +0 held -20
+        10 refund/reverse_earn available -150 pending +0 held +0
+          退款 ¥150（原实付 ¥1000，原得 1000 积分）→ 收回 150 积分。
+          Refunded ¥150 of ¥1000, which had earned 1000 points → 150 points taken back.
+        11 earn/earn available +0 pending +7 held +0
+          发放 7 积分：Birthday gift
+          7 points granted: Birthday gift
+        "#);
         shop.assert_proven().await;
     }
 
@@ -68,7 +102,18 @@ huika_testing::db_test! { migrations = migrations,
         shop.command(member, "mug", redeem(70)).await.unwrap();
         shop.at("2026-11-21T16:00:00Z");
         shop.refund(member, "r1", &bought, 10_000, 10_000).await;
-        insta::assert_snapshot!(told(&shop, member).await, @"");
+        insta::assert_snapshot!(told(&shop, member).await, @r#"
+        1 purchase/earn available +100 pending +0 held +0
+          实付 ¥100 → 100 积分（每 ¥1 得 1 积分），有效期至 2026-11-21。
+          Paid ¥100 → 100 points (1 point per ¥1), valid until 2026-11-21.
+        2 redeem/spend available -70 pending +0 held +0
+          使用 70 积分：Mug
+          70 points spent: Mug
+        3 settle/expire available -30 pending +0 held +0
+        4 refund/reverse_earn available +0 pending +0 held +0 forgiven 70
+          退款 ¥100（原实付 ¥100，原得 100 积分）→ 收回 100 积分，其中 30 积分此前已过期，其中 70 积分余额不足，已免除。
+          Refunded ¥100 of ¥100, which had earned 100 points → 100 points taken back, of which 30 had expired before, of which 70 were no longer there and are forgiven.
+        "#);
         shop.assert_proven().await;
     }
 
@@ -99,10 +144,11 @@ huika_testing::db_test! { migrations = migrations,
         for (number, (paid, bought)) in refundable.iter().enumerate() {
             shop.refund(member, &format!("r{number}"), bought, *paid, paid / 3).await;
         }
-        shop.command(member, "mug", redeem(5)).await.unwrap();
+        let mug = shop.command(member, "mug", redeem(5)).await.unwrap().outcome.posting_id;
+        shop.command(member, "mug-back", give_back(mug, 2)).await.unwrap();
         shop.command(member, "gift", earn(5)).await.unwrap();
         let lines = shop.loyalty.points_statement(&shop.owner, member, None, 200).await.unwrap();
-        assert_eq!(lines.len(), 5 + 5 + 2, "99 fen are no point, and none to take back");
+        assert_eq!(lines.len(), 5 + 5 + 3, "99 fen are no point, and none to take back");
         for line in lines.iter().map(|view| &view.line) {
             let trace: Trace = serde_json::from_str(line.trace.as_deref().unwrap()).unwrap();
             assert_eq!(trace.recompute(), line.available_change, "{trace:?}");

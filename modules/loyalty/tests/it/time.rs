@@ -145,7 +145,12 @@ huika_testing::db_test! { migrations = migrations,
 async fn queued(shop: &Shop) -> Job {
     let schedule = huika_loyalty::schedules().pop().unwrap();
     let ids = &shop.cx.ids;
-    let job = NewJob { queue: schedule.queue.into(), payload: schedule.payload, run_at: shop.now(), unique_key: None };
+    let job = NewJob {
+        queue: schedule.queue.into(),
+        payload: schedule.payload,
+        run_at: shop.now(),
+        unique_key: None,
+    };
     let done: Result<(), DbError> = shop
         .db
         .run_tx("test.enqueue", |tx| {
@@ -155,5 +160,9 @@ async fn queued(shop: &Shop) -> Job {
         .await;
     done.unwrap();
     let queues = [schedule.queue.to_owned()];
-    huika_db::jobs::claim(&shop.db, &queues, 1).await.unwrap().pop().unwrap()
+    huika_db::jobs::claim(&shop.db, &queues, 1)
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
 }

@@ -211,7 +211,9 @@ impl Orders {
     /// # Errors
     /// When the database fails.
     pub async fn points_after(&self, receipt: &Receipt) -> Result<Option<(i64, i64)>, OrdersError> {
-        let Some(member_id) = receipt.member_id else { return Ok(None) };
+        let Some(member_id) = receipt.member_id else {
+            return Ok(None);
+        };
         if let Some(entry) = receipt.last_of(Asset::Points) {
             return Ok(Some((entry.available, entry.pending)));
         }
@@ -612,7 +614,10 @@ fn settle(
 /// Why the ledger knows the key and input of an order whose name was not known. Where another node took in the
 /// same order meanwhile, its name can be seen by now, and the transaction runs again to find it.
 async fn key_was_used(tx: &mut Tx<'_>, intake: &Intake) -> Result<OrdersError, OrdersError> {
-    if !store::ref_load(tx, std::iter::once(&intake.document)).await?.is_empty() {
+    if !store::ref_load(tx, std::iter::once(&intake.document))
+        .await?
+        .is_empty()
+    {
         return Err(DbError::Stale("orders_external_ref").into());
     }
     let key = intake.key.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -76,7 +76,10 @@ impl Orders {
             return Err(OrdersError::PurchaseNotFound);
         };
         // A copy of this refund may have held the lock until now.
-        if let Some(before) = store::refs_by_name(tx, slice::from_ref(&refund_name)).await?.remove(&refund_name) {
+        if let Some(before) = store::refs_by_name(tx, slice::from_ref(&refund_name))
+            .await?
+            .remove(&refund_name)
+        {
             return answer_again(tx, &before, input, document).await;
         }
         // A correction by the shop is no sale: nothing was paid that could go back.

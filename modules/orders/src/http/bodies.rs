@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use crate::{
     Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument,
-    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView,
-    RefundedPart, UnlinkedRefundDocument,
+    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView, RefundedPart,
+    UnlinkedRefundDocument,
 };
 
 const MAX_LINES: usize = 500;
@@ -619,16 +619,23 @@ impl UnlinkedRefundBody {
 impl ReceiptBody {
     /// `points` are available and pending ones after the settlement.
     pub(super) fn new(receipt: Receipt, points: Option<(i64, i64)>, progress: Option<TierProgress>) -> Self {
-        let points = receipt.outcome.as_ref().zip(points).map(|(outcome, (available, pending))| {
-            let of_points = outcome.entries.iter().filter(|entry| entry.asset == Asset::Points);
-            ReceiptPointsBody {
-                change: receipt.points,
-                shortfall: of_points.map(|entry| entry.shortfall).sum(),
-                available,
-                pending,
-                posting_id: outcome.posting_id,
-            }
-        });
+        let points = receipt
+            .outcome
+            .as_ref()
+            .zip(points)
+            .map(|(outcome, (available, pending))| {
+                let of_points = outcome
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.asset == Asset::Points);
+                ReceiptPointsBody {
+                    change: receipt.points,
+                    shortfall: of_points.map(|entry| entry.shortfall).sum(),
+                    available,
+                    pending,
+                    posting_id: outcome.posting_id,
+                }
+            });
         Self {
             id: receipt.document_id,
             member_id: receipt.member_id,
@@ -643,14 +650,29 @@ impl ReceiptBody {
 
 impl From<TierProgress> for ReceiptTierBody {
     fn from(progress: TierProgress) -> Self {
-        let TierProgressBody { tier, name, growth_minor, next, .. } = progress.into();
-        Self { tier, name, growth_minor, next }
+        let TierProgressBody {
+            tier,
+            name,
+            growth_minor,
+            next,
+            ..
+        } = progress.into();
+        Self {
+            tier,
+            name,
+            growth_minor,
+            next,
+        }
     }
 }
 
 impl RefundReceiptBody {
     pub(super) fn new(receipt: ReceiptBody, amount_minor: i64, left_minor: i64) -> Self {
-        Self { receipt, amount_minor, left_minor }
+        Self {
+            receipt,
+            amount_minor,
+            left_minor,
+        }
     }
 }
 

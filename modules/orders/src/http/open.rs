@@ -138,7 +138,14 @@ pub(super) async fn record_refund(
     let refund = orders.refund(&actor, &document, &key, input).await?;
     let status = status(refund.receipt.replayed);
     let receipt = receipt_body(&orders, refund.receipt).await?;
-    Ok((status, Json(RefundReceiptBody::new(receipt, refund.amount_minor, refund.left_minor))))
+    Ok((
+        status,
+        Json(RefundReceiptBody::new(
+            receipt,
+            refund.amount_minor,
+            refund.left_minor,
+        )),
+    ))
 }
 
 /// Records a refund whose purchase is not known: takes back what such an amount earns at the base rate.

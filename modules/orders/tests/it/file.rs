@@ -42,21 +42,41 @@ pub(crate) fn options(format: ImportFormat, path: &Path) -> ImportOptions {
         ImportFormat::OnlineRetail => ("online-retail", Currency::GBP),
         ImportFormat::Csv | ImportFormat::Jsonl => ("till", Currency::CNY),
     };
-    ImportOptions { format, path: path.to_owned(), source: source.parse().unwrap(), currency }
+    ImportOptions {
+        format,
+        path: path.to_owned(),
+        source: source.parse().unwrap(),
+        currency,
+    }
 }
 
 impl Shop {
-    pub(crate) async fn import(&self, format: ImportFormat, path: &Path) -> Result<ImportSummary, OrdersError> {
-        self.orders.import(&self.owner, &options(format, path), |_| ()).await
+    pub(crate) async fn import(
+        &self,
+        format: ImportFormat,
+        path: &Path,
+    ) -> Result<ImportSummary, OrdersError> {
+        self.orders
+            .import(&self.owner, &options(format, path), |_| ())
+            .await
     }
 }
 
 /// Line and code of each refused row.
 pub(crate) fn refused(summary: &ImportSummary) -> Vec<(u64, &str)> {
-    summary.refused.iter().map(|row| (row.line, row.code.as_str())).collect()
+    summary
+        .refused
+        .iter()
+        .map(|row| (row.line, row.code.as_str()))
+        .collect()
 }
 
 /// Rows read, documents imported, documents known, rows refused.
 pub(crate) fn figures(summary: &ImportSummary) -> (i64, i64, i64, i64) {
-    (summary.rows_read, summary.documents_imported, summary.documents_known, summary.rows_refused)
+    (
+        summary.rows_read,
+        summary.documents_imported,
+        summary.documents_known,
+        summary.rows_refused,
+    )
 }

@@ -10,7 +10,8 @@ use axum::{
 };
 use huika_core::{Actor, Refusal};
 use huika_http::{
-    Authenticator, BodyLimit, HttpOptions, RequestError, SignedRequest, api_description, authenticated, finish,
+    Authenticator, BodyLimit, HttpOptions, RequestError, SignedRequest, api_description, authenticated,
+    finish,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -27,17 +28,31 @@ impl Authenticator for RightsInHeader {
         let Some(Ok(rights)) = request.headers.get("rights").map(|value| value.to_str()) else {
             return Err(Box::new(RequestError::Unauthenticated));
         };
-        Ok(Actor::with_rights("cli_till", rights.split(' ').map(str::to_owned)))
+        Ok(Actor::with_rights(
+            "cli_till",
+            rights.split(' ').map(str::to_owned),
+        ))
     }
 }
 
 fn app(shop: &Shop) -> Router {
     let gate = Arc::new(RightsInHeader);
     let (router, _) = OpenApiRouter::with_openapi(api_description("test"))
-        .merge(authenticated(huika_orders::http::router(shop.orders.clone()), gate.clone(), BodyLimit::DEFAULT))
-        .merge(authenticated(huika_orders::http::bulk_router(shop.orders.clone()), gate, BodyLimit::BULK))
+        .merge(authenticated(
+            huika_orders::http::router(shop.orders.clone()),
+            gate.clone(),
+            BodyLimit::DEFAULT,
+        ))
+        .merge(authenticated(
+            huika_orders::http::bulk_router(shop.orders.clone()),
+            gate,
+            BodyLimit::BULK,
+        ))
         .split_for_parts();
-    finish(router, HttpOptions::new(shop.cx.clock.clone(), shop.cx.rng.clone()))
+    finish(
+        router,
+        HttpOptions::new(shop.cx.clock.clone(), shop.cx.rng.clone()),
+    )
 }
 
 const ALL: &str = "orders.read orders.record orders.refund";
@@ -54,8 +69,16 @@ async fn send(app: &Router, method: Method, path: &str, rights: &str, key: &str,
         .header("rights", rights)
         .header("accept-language", "en")
         .header("content-type", "application/json");
-    let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
-    let response = app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+    let request = if key.is_empty() {
+        request
+    } else {
+        request.header("idempotency-key", key)
+    };
+    let response = app
+        .clone()
+        .oneshot(request.body(Body::from(body.to_owned())).unwrap())
+        .await
+        .unwrap();
     let status = response.status().as_u16();
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     (status, serde_json::from_slice(&bytes).unwrap())
@@ -108,7 +131,43 @@ huika_testing::db_test! { migrations = migrations,
         shop.member(1).await;
         let (status, receipt) = post(&app, PURCHASES, "till-1/1001", &purchase()).await;
         assert_eq!(status, 201);
-        insta::assert_snapshot!(pretty(&receipt), @"");
+        insta::assert_snapshot!(pretty(&receipt), @r#"
+        {
+          "id": "pur_06xsavs000002",
+          "member_id": "mbr_496x7x5ztafgb",
+          "points": {
+            "available": 268,
+            "change": 268,
+            "pending": 0,
+            "posting_id": "pst_06xsavs000003",
+            "shortfall": 0
+          },
+          "replayed": false,
+          "tier": {
+            "growth_minor": 26800,
+            "name": {
+              "en": "Bronze",
+              "zh": "青铜会员"
+            },
+            "next": {
+              "missing_minor": 73200,
+              "name": {
+                "en": "Silver",
+                "zh": "白银会员"
+              },
+              "threshold_minor": 100000,
+              "tier": "silver"
+            },
+            "since": null,
+            "tier": "bronze"
+          },
+          "tier_before": "bronze",
+          "why": {
+            "en": "Paid ¥268 → 268 points (1 point per ¥1), valid until 2027-12-31.",
+            "zh": "实付 ¥268 → 268 积分（每 ¥1 得 1 积分），有效期至 2027-12-31。"
+          }
+        }
+        "#);
 
         // The same again is 200 and says so; nothing else differs.
         let (status, again) = post(&app, PURCHASES, "till-1/1001", &purchase()).await;
@@ -124,7 +183,30 @@ huika_testing::db_test! { migrations = migrations,
         let body = changed(refund("R-1"), "/lines", json!([{"line_no": 1, "amount_minor": 3_400}]));
         let (status, receipt) = post(&app, REFUNDS, "till-1/r1", &body).await;
         assert_eq!(status, 201);
-        insta::assert_snapshot!(pretty(&receipt), @"");
+        insta::assert_snapshot!(pretty(&receipt), @r#"
+        {
+          "amount_minor": 3400,
+          "left_minor": 23400,
+          "receipt": {
+            "id": "ref_06xsavs000006",
+            "member_id": "mbr_496x7x5ztafgb",
+            "points": {
+              "available": 234,
+              "change": -34,
+              "pending": 0,
+              "posting_id": "pst_06xsavs000007",
+              "shortfall": 0
+            },
+            "replayed": false,
+            "tier": null,
+            "tier_before": null,
+            "why": {
+              "en": "Refunded ¥34 of ¥268, which had earned 268 points → 34 points taken back.",
+              "zh": "退款 ¥34（原实付 ¥268，原得 268 积分）→ 收回 34 积分。"
+            }
+          }
+        }
+        "#);
         let (status, again) = post(&app, REFUNDS, "till-1/r1", &body).await;
         assert_eq!((status, &again["receipt"]["replayed"]), (200, &json!(true)));
         assert_eq!(changed(again, "/receipt/replayed", json!(false)), receipt);
@@ -140,7 +222,53 @@ huika_testing::db_test! { migrations = migrations,
         post(&app, REFUNDS, "till-1/r1", &changed(refund("R-1"), "/amount", json!({"minor": 800, "currency": "CNY"}))).await;
         let (status, view) = get(&app, LOOKUP).await;
         assert_eq!(status, 200);
-        insta::assert_snapshot!(pretty(&view), @"");
+        insta::assert_snapshot!(pretty(&view), @r#"
+        {
+          "channel": "pos",
+          "external_order_no": "A-1001",
+          "id": "pur_06xsavs000002",
+          "lines": [
+            {
+              "category": "coffee",
+              "line_no": 1,
+              "name": "大杯拿铁",
+              "paid_minor": 6800,
+              "points": 68,
+              "quantity": 2,
+              "refunded_minor": 203,
+              "sku": "LATTE-L"
+            },
+            {
+              "category": null,
+              "line_no": 2,
+              "name": "歌剧院蛋糕",
+              "paid_minor": 20000,
+              "points": 200,
+              "quantity": 1,
+              "refunded_minor": 597,
+              "sku": "CAKE"
+            }
+          ],
+          "member_id": "mbr_496x7x5ztafgb",
+          "paid": {
+            "currency": "CNY",
+            "minor": 26800
+          },
+          "placed_at": "2026-11-21T01:58:00.000Z",
+          "points": 268,
+          "refunded": {
+            "currency": "CNY",
+            "minor": 800
+          },
+          "source": "pos",
+          "store_code": "SH-001",
+          "tier": "bronze",
+          "why": {
+            "en": "Paid ¥268 → 268 points (1 point per ¥1), valid until 2027-12-31.",
+            "zh": "实付 ¥268 → 268 积分（每 ¥1 得 1 积分），有效期至 2027-12-31。"
+          }
+        }
+        "#);
 
         let (_, page) = get(&app, &format!("/api/open/v1/members/{member}/purchases?limit=1")).await;
         let mut listed = view;

@@ -41,7 +41,12 @@ impl Shop {
     /// What a customer of the history has: available points and growth.
     async fn customer(&self, number: &str) -> (i64, i64) {
         let identity = Identity::External(ExternalIdentity::try_new("online-retail", number).unwrap());
-        let member = self.members.find_by_identity(&self.owner, &identity).await.unwrap().id;
+        let member = self
+            .members
+            .find_by_identity(&self.owner, &identity)
+            .await
+            .unwrap()
+            .id;
         let (available, pending, growth) = self.amounts(member).await;
         assert_eq!(pending, 0);
         (available, growth)
@@ -49,7 +54,10 @@ impl Shop {
 
     async fn invoice(&self, number: &str) -> PurchaseView {
         let (source, number) = ("online-retail".parse().unwrap(), number.parse().unwrap());
-        self.orders.purchase_by_number(&self.owner, &source, &number).await.unwrap()
+        self.orders
+            .purchase_by_number(&self.owner, &source, &number)
+            .await
+            .unwrap()
     }
 }
 

@@ -17,17 +17,29 @@ const HEADER: &str = "kind,order_no,refund_of,customer_no,phone,at,sku,name,quan
 impl Shop {
     async fn import_rows(&self, rows: &[&str]) -> ImportSummary {
         let folder = Folder::new();
-        self.import(Csv, &folder.file("rows.csv", HEADER.to_owned() + &rows.join("\n"))).await.unwrap()
+        self.import(
+            Csv,
+            &folder.file("rows.csv", HEADER.to_owned() + &rows.join("\n")),
+        )
+        .await
+        .unwrap()
     }
 
     async fn import_lines(&self, lines: &[&str]) -> ImportSummary {
         let folder = Folder::new();
-        self.import(Jsonl, &folder.file("lines.jsonl", lines.join("\n"))).await.unwrap()
+        self.import(Jsonl, &folder.file("lines.jsonl", lines.join("\n")))
+            .await
+            .unwrap()
     }
 
     /// What the holder of a name has: available points and growth.
     async fn account(&self, identity: Identity) -> (i64, i64) {
-        let member = self.members.find_by_identity(&self.owner, &identity).await.unwrap().id;
+        let member = self
+            .members
+            .find_by_identity(&self.owner, &identity)
+            .await
+            .unwrap()
+            .id;
         let (available, _, growth) = self.amounts(member).await;
         (available, growth)
     }

@@ -22,14 +22,27 @@ use crate::{
 fn till() -> String {
     let mut rows = "kind,order_no,refund_of,customer_no,at,amount\n".to_owned();
     for at in 0..700 {
-        let customer = if at % 7 == 0 { String::new() } else { format!("C-{}", at % 20) };
+        let customer = if at % 7 == 0 {
+            String::new()
+        } else {
+            format!("C-{}", at % 20)
+        };
         match at % 10 {
             // Linked to the purchase five rows before, and beyond what it cost.
-            3 => writeln!(rows, "refund,R-{at},{},,2026-03-01T10:00:00Z,{}", at - 1, at % 3 + 1),
+            3 => writeln!(
+                rows,
+                "refund,R-{at},{},,2026-03-01T10:00:00Z,{}",
+                at - 1,
+                at % 3 + 1
+            ),
             5 => writeln!(rows, "refund,R-{at},{},,2026-03-01T10:00:00Z,100000", at - 4),
             6 => writeln!(rows, "purchase,{at},,{customer},yesterday,20"),
             9 => writeln!(rows, "refund,R-{at},,{customer},2026-03-01T10:00:00Z,1.50"),
-            _ => writeln!(rows, "purchase,{at},,{customer},2026-03-01T10:00:00Z,{}.99", 20 + at % 50),
+            _ => writeln!(
+                rows,
+                "purchase,{at},,{customer},2026-03-01T10:00:00Z,{}.99",
+                20 + at % 50
+            ),
         }
         .unwrap();
     }
@@ -38,17 +51,26 @@ fn till() -> String {
 
 /// Two days of 330 invoices each, more than a batch, with refunds and bad rows among them, and a day of three.
 fn retail() -> String {
-    let mut rows = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n".to_owned();
+    let mut rows =
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n".to_owned();
     for day in 1..=2 {
         for at in 0..330 {
-            let customer = if at % 4 == 0 { String::new() } else { format!("{}.0", 100 + at % 30) };
+            let customer = if at % 4 == 0 {
+                String::new()
+            } else {
+                format!("{}.0", 100 + at % 30)
+            };
             let number = day * 1_000 + at;
             let (number, quantity, price) = match at % 11 {
                 5 => (format!("C{number}"), "-1", "1.10"),
                 7 => (number.to_string(), "1", "unknown"),
                 _ => (number.to_string(), "2", "3.35"),
             };
-            writeln!(rows, "{number},A,TEA,{quantity},2011-03-0{day} 10:00:00,{price},{customer},UK").unwrap();
+            writeln!(
+                rows,
+                "{number},A,TEA,{quantity},2011-03-0{day} 10:00:00,{price},{customer},UK"
+            )
+            .unwrap();
         }
         // The first invoice of the day goes on at its end.
         writeln!(rows, "{},B,TEA,1,2011-03-0{day} 18:00:00,1.00,,UK", day * 1_000).unwrap();
@@ -82,10 +104,18 @@ impl Shop {
         for (count, table) in documents.iter_mut().zip(tables) {
             *count = self.count(table).await;
         }
-        let import = self.cx.fetch_all("SELECT rows_done, documents_done, rows_refused, state FROM orders_import").await;
+        let import = self
+            .cx
+            .fetch_all("SELECT rows_done, documents_done, rows_refused, state FROM orders_import")
+            .await;
         let import = import.iter().map(|row| {
             let get = |column: &str| row.get::<i64>(column).unwrap();
-            (get("rows_done"), get("documents_done"), get("rows_refused"), get("state"))
+            (
+                get("rows_done"),
+                get("documents_done"),
+                get("rows_refused"),
+                get("state"),
+            )
         });
         let sql = format!(
             "SELECT available, pending, lifetime_in, asset FROM ledger_account WHERE asset IN ({}, {}) \
@@ -99,7 +129,12 @@ impl Shop {
             (get("available"), get("pending"), get("lifetime_in"), get("asset"))
         });
         self.assert_proven().await;
-        Traces { documents, import: import.collect(), accounts: accounts.collect(), report: self.report().await }
+        Traces {
+            documents,
+            import: import.collect(),
+            accounts: accounts.collect(),
+            report: self.report().await,
+        }
     }
 
     /// Starts an import in a process of its own and kills it after so many batches, in the middle of the next
@@ -136,7 +171,11 @@ async fn quiet(like: &Shop, format: ImportFormat, path: &Path) -> (ImportSummary
 }
 
 async fn open(cx: TestDb, format: ImportFormat) -> Shop {
-    if format == OnlineRetail { Shop::in_pounds(cx).await } else { Shop::open(cx).await }
+    if format == OnlineRetail {
+        Shop::in_pounds(cx).await
+    } else {
+        Shop::open(cx).await
+    }
 }
 
 async fn killed_and_run_again(cx: TestDb, format: ImportFormat, name: &str, content: String) {
@@ -144,7 +183,11 @@ async fn killed_and_run_again(cx: TestDb, format: ImportFormat, name: &str, cont
     let path = folder.file(name, content);
     let shop = open(cx, format).await;
     let (whole, expected) = quiet(&shop, format, &path).await;
-    assert!(whole.documents_imported > 400 && whole.rows_refused > 50, "{:?}", figures(&whole));
+    assert!(
+        whole.documents_imported > 400 && whole.rows_refused > 50,
+        "{:?}",
+        figures(&whole)
+    );
 
     // Killed again and again, each time one batch later: a day that is larger than a batch begins anew.
     let mut kills = 0;

@@ -18,7 +18,10 @@ use proptest::{
 
 use crate::shop::{Shop, amount, code, lines, migrations};
 
-const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/random.proptest-regressions");
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/it/random.proptest-regressions"
+);
 
 /// What a case is made of.
 #[derive(Debug, Clone)]
@@ -71,15 +74,17 @@ fn story() -> impl Strategy<Value = Story> {
         vec(step, 0..14),
         vec(any::<Index>(), 4),
     )
-        .prop_map(|(rate, rounding, pending_days, tenths, orders, steps, ends)| Story {
-            rate,
-            rounding,
-            pending_days,
-            tenths,
-            orders,
-            steps,
-            ends,
-        })
+        .prop_map(
+            |(rate, rounding, pending_days, tenths, orders, steps, ends)| Story {
+                rate,
+                rounding,
+                pending_days,
+                tenths,
+                orders,
+                steps,
+                ends,
+            },
+        )
 }
 
 impl Story {
@@ -113,16 +118,28 @@ impl Case {
         let mut rules = huika_loyalty::default_rules();
         story.rules(&mut rules);
         shop.cx.clock.advance(Duration::from_secs(1));
-        shop.loyalty.publish_program(&shop.owner, rules, None).await.unwrap();
+        shop.loyalty
+            .publish_program(&shop.owner, rules, None)
+            .await
+            .unwrap();
         let member = shop.member(number).await;
         let mut orders = Vec::new();
         for (at, lines) in story.orders.iter().enumerate() {
             let of_order = format!("{number}-{at}");
             let lines: Vec<i64> = cut_to_the_limit(lines);
             let receipt = shop.buy(member, &of_order, &lines).await;
-            orders.push(Order { number: of_order, points: receipt.points, left: lines });
+            orders.push(Order {
+                number: of_order,
+                points: receipt.points,
+                left: lines,
+            });
         }
-        Self { shop, member, orders, refunds: 0 }
+        Self {
+            shop,
+            member,
+            orders,
+            refunds: 0,
+        }
     }
 
     async fn run(&mut self, story: &Story) -> Result<(), String> {
@@ -138,19 +155,24 @@ impl Case {
                     let order = order.index(self.orders.len());
                     let line = line.index(self.orders[order].left.len());
                     let minor = self.orders[order].left[line] * share / 1_000;
-                    self.refund(order, lines([(line as i64 + 1, Some(minor))]), minor).await?;
+                    self.refund(order, lines([(line as i64 + 1, Some(minor))]), minor)
+                        .await?;
                 }
                 Step::Lines(order, shares) => {
                     let order = order.index(self.orders.len());
                     let parts = self.orders[order].left.iter().zip(shares).enumerate();
-                    let parts: Vec<(i64, i64)> =
-                        parts.map(|(line, (left, share))| (line as i64 + 1, left * share / 1_000)).collect();
+                    let parts: Vec<(i64, i64)> = parts
+                        .map(|(line, (left, share))| (line as i64 + 1, left * share / 1_000))
+                        .collect();
                     let minor = parts.iter().map(|(_, minor)| minor).sum();
-                    let part = parts.into_iter().map(|(line_no, minor)| huika_orders::LineRefund {
-                        line_no,
-                        amount_minor: Some(minor),
-                    });
-                    self.refund(order, RefundedPart::Lines(part.collect()), minor).await?;
+                    let part = parts
+                        .into_iter()
+                        .map(|(line_no, minor)| huika_orders::LineRefund {
+                            line_no,
+                            amount_minor: Some(minor),
+                        });
+                    self.refund(order, RefundedPart::Lines(part.collect()), minor)
+                        .await?;
                 }
             }
         }
@@ -166,10 +188,16 @@ impl Case {
         }
         let amounts = self.shop.amounts(self.member).await;
         if amounts != (0, 0, 0) {
-            return Err(format!("points, pending points and growth are {amounts:?} in the end"));
+            return Err(format!(
+                "points, pending points and growth are {amounts:?} in the end"
+            ));
         }
         let report = self.shop.verify().await;
-        if report.is_clean() { Ok(()) } else { Err(format!("{report:#?}")) }
+        if report.is_clean() {
+            Ok(())
+        } else {
+            Err(format!("{report:#?}"))
+        }
     }
 
     /// Refunds a part that comes to `minor`, and compares with what is known of the order.
@@ -180,11 +208,18 @@ impl Case {
         let answer = self.shop.refund(&number, &refund_no, part).await;
         if minor == 0 {
             let refused = code(answer);
-            return if refused == "orders.nothing_to_refund" { Ok(()) } else { Err(refused.to_owned()) };
+            return if refused == "orders.nothing_to_refund" {
+                Ok(())
+            } else {
+                Err(refused.to_owned())
+            };
         }
         let done = answer.map_err(|refused| format!("{refused_by}: {refused}", refused_by = refund_no))?;
         if (done.amount_minor, done.left_minor) != (minor, before - minor) {
-            return Err(format!("{refund_no} gave back {} of {before}, not {minor}", done.amount_minor));
+            return Err(format!(
+                "{refund_no} gave back {} of {before}, not {minor}",
+                done.amount_minor
+            ));
         }
         self.look_again(order).await
     }
@@ -193,26 +228,44 @@ impl Case {
     async fn look_again(&mut self, order: usize) -> Result<(), String> {
         let (shop, order) = (&self.shop, &mut self.orders[order]);
         let (source, number) = ("pos".parse().unwrap(), order.number.parse().unwrap());
-        let view = shop.orders.purchase_by_number(&shop.owner, &source, &number).await.unwrap();
+        let view = shop
+            .orders
+            .purchase_by_number(&shop.owner, &source, &number)
+            .await
+            .unwrap();
         let refunds = shop.orders.refunds_of(&shop.owner, self.member).await.unwrap();
         let back: i64 = refunds
             .iter()
             .filter(|refund| refund.purchase_id == Some(view.purchase_id))
             .map(|refund| refund.points)
             .sum();
-        order.left = view.lines.iter().map(|line| line.paid_minor - line.refunded_minor).collect();
+        order.left = view
+            .lines
+            .iter()
+            .map(|line| line.paid_minor - line.refunded_minor)
+            .collect();
         let all = order.left() == 0;
         if order.left.iter().any(|left| *left < 0) || back > order.points || (all && back != order.points) {
-            return Err(format!("{}: {back} of {} points are back, left {:?}", order.number, order.points, order.left));
+            return Err(format!(
+                "{}: {back} of {} points are back, left {:?}",
+                order.number, order.points, order.left
+            ));
         }
         Ok(())
     }
 
     async fn nothing_is_left(&self, order: usize) -> Result<(), String> {
         let number = &self.orders[order].number;
-        let again = self.shop.refund(number, &format!("{number}-again"), RefundedPart::Rest).await;
+        let again = self
+            .shop
+            .refund(number, &format!("{number}-again"), RefundedPart::Rest)
+            .await;
         let refused = code(again);
-        if refused == "orders.nothing_to_refund" { Ok(()) } else { Err(format!("{number} again: {refused}")) }
+        if refused == "orders.nothing_to_refund" {
+            Ok(())
+        } else {
+            Err(format!("{number} again: {refused}"))
+        }
     }
 }
 
@@ -236,7 +289,11 @@ fn cut_to_the_limit(lines: &[i64]) -> Vec<i64> {
 }
 
 fn random_orders_end_at_zero(engine: Engine, cases: u32) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let open = || {
         runtime.block_on(async {
             let cx = TestDb::open(engine).await?;
@@ -277,7 +334,9 @@ fn random_orders_end_at_zero(engine: Engine, cases: u32) {
     reason = "tests have no composition root that could pass settings down"
 )]
 fn demanded_cases() -> Option<u32> {
-    std::env::var("HUIKA_PROPTEST_CASES").ok().map(|cases| cases.parse().unwrap())
+    std::env::var("HUIKA_PROPTEST_CASES")
+        .ok()
+        .map(|cases| cases.parse().unwrap())
 }
 
 mod random_orders_with_random_partial_refunds_end_at_zero {

@@ -162,5 +162,9 @@ huika_testing::db_test! { migrations = migrations,
 /// One of the receipts is the first, and all tell of the same purchase.
 fn assert_one(receipts: Vec<Receipt>) {
     assert_eq!(receipts.iter().filter(|receipt| !receipt.replayed).count(), 1);
-    assert!(receipts.iter().all(|receipt| receipt.document_id == receipts[0].document_id));
+    assert!(
+        receipts
+            .iter()
+            .all(|receipt| receipt.document_id == receipts[0].document_id)
+    );
 }

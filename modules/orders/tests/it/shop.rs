@@ -13,8 +13,9 @@ use huika_loyalty::{
 };
 use huika_members::{ExternalIdentity, MemberState, Members, RegisterMember};
 use huika_orders::{
-    Document, Intake, LineDocument, LineRefund, MemberRef, Orders, OrdersError, OrdersOptions, PurchaseDocument,
-    PurchaseKind, Receipt, RefundDocument, RefundReceipt, RefundedPart, Report, UnlinkedRefundDocument,
+    Document, Intake, LineDocument, LineRefund, MemberRef, Orders, OrdersError, OrdersOptions,
+    PurchaseDocument, PurchaseKind, Receipt, RefundDocument, RefundReceipt, RefundedPart, Report,
+    UnlinkedRefundDocument,
 };
 use huika_testing::TestDb;
 
@@ -48,7 +49,16 @@ impl Shop {
         let db = cx.db.clone();
         let (orders, loyalty, members) = services(&db, &cx.ids, &keyring);
         let (owner, nodes) = (Actor::with_all_rights("opr_test"), Arc::default());
-        Self { orders, loyalty, members, owner, db, cx, keyring, nodes }
+        Self {
+            orders,
+            loyalty,
+            members,
+            owner,
+            db,
+            cx,
+            keyring,
+            nodes,
+        }
     }
 
     /// A shop with the rules that every shop starts with.
@@ -61,7 +71,10 @@ impl Shop {
         let shop = Self::without_program(cx);
         let mut rules = default_rules();
         change(&mut rules);
-        shop.loyalty.publish_program(&shop.owner, rules, None).await.unwrap();
+        shop.loyalty
+            .publish_program(&shop.owner, rules, None)
+            .await
+            .unwrap();
         shop
     }
 
@@ -81,7 +94,13 @@ impl Shop {
     pub(crate) fn listened_to(self, topics: impl IntoIterator<Item = &'static str>) -> Self {
         let db = self.db.clone().with_topics(topics);
         let (orders, loyalty, members) = services(&db, &self.cx.ids, &self.keyring);
-        Self { orders, loyalty, members, db, ..self }
+        Self {
+            orders,
+            loyalty,
+            members,
+            db,
+            ..self
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -102,12 +121,20 @@ impl Shop {
             channel: "pos".parse().unwrap(),
             store_code: None,
         };
-        self.members.register(&self.owner, person).await.unwrap().member.id
+        self.members
+            .register(&self.owner, person)
+            .await
+            .unwrap()
+            .member
+            .id
     }
 
     pub(crate) async fn set_state(&self, member_id: MemberId, state: MemberState) {
         let reason = "test".parse().unwrap();
-        self.members.set_state(&self.owner, member_id, state, &reason).await.unwrap();
+        self.members
+            .set_state(&self.owner, member_id, state, &reason)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn take(&self, intake: Intake) -> Result<Receipt, OrdersError> {
@@ -116,7 +143,9 @@ impl Shop {
 
     /// A purchase of a member made now, one amount per line.
     pub(crate) async fn buy(&self, member_id: MemberId, number: &str, lines: &[i64]) -> Receipt {
-        self.take(sale(MemberRef::Id(member_id), number, lines, self.now())).await.unwrap()
+        self.take(sale(MemberRef::Id(member_id), number, lines, self.now()))
+            .await
+            .unwrap()
     }
 
     /// A refund under a key of its own.
@@ -136,25 +165,43 @@ impl Shop {
         text: &str,
         operation: PointsOperation,
     ) -> PointsOutcome {
-        let command = PointsCommand { member_id, key: key(text), operation };
+        let command = PointsCommand {
+            member_id,
+            key: key(text),
+            operation,
+        };
         self.loyalty.command_points(&self.owner, command).await.unwrap()
     }
 
     pub(crate) async fn redeem(&self, member_id: MemberId, text: &str, points: i64) -> PointsOutcome {
-        let operation = PointsOperation::Redeem { points, reason: "Mug".to_owned() };
+        let operation = PointsOperation::Redeem {
+            points,
+            reason: "Mug".to_owned(),
+        };
         self.points_command(member_id, text, operation).await
     }
 
     /// Available and pending points, and growth.
     pub(crate) async fn amounts(&self, member_id: MemberId) -> (i64, i64, i64) {
         let mut db = &self.db;
-        let balances = huika_ledger::balances(&mut db, &self.cx.ids, member_id, self.now()).await.unwrap();
+        let balances = huika_ledger::balances(&mut db, &self.cx.ids, member_id, self.now())
+            .await
+            .unwrap();
         let of = |asset| balances.get(&asset).copied().unwrap_or_default();
-        (of(Asset::Points).available, of(Asset::Points).pending, of(Asset::Growth).available)
+        (
+            of(Asset::Points).available,
+            of(Asset::Points).pending,
+            of(Asset::Growth).available,
+        )
     }
 
     pub(crate) async fn tier(&self, member_id: MemberId) -> String {
-        self.loyalty.standing(&self.owner, member_id).await.unwrap().tier.code
+        self.loyalty
+            .standing(&self.owner, member_id)
+            .await
+            .unwrap()
+            .tier
+            .code
     }
 
     pub(crate) async fn count(&self, table: &str) -> i64 {
@@ -189,8 +236,19 @@ impl Shop {
 fn services(db: &Db, ids: &IdGenerator, keyring: &Arc<Keyring>) -> (Orders, Loyalty, Members) {
     let members = Members::new(db.clone(), ids.clone(), Arc::clone(keyring));
     let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions::default());
-    let loyalty = Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &LoyaltyOptions::default());
-    let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &OrdersOptions::default());
+    let loyalty = Loyalty::start(
+        db.clone(),
+        ids.clone(),
+        ledger,
+        members.clone(),
+        &LoyaltyOptions::default(),
+    );
+    let orders = Orders::start(
+        db.clone(),
+        ids.clone(),
+        loyalty.clone(),
+        &OrdersOptions::default(),
+    );
     (orders, loyalty, members)
 }
 
@@ -214,7 +272,11 @@ pub(crate) fn sale(member: MemberRef, number: &str, lines: &[i64], placed_at: Ti
         placed_at,
         currency: Currency::CNY,
         paid_minor: lines.iter().sum(),
-        lines: lines.iter().enumerate().map(|(at, amount)| line(at, *amount)).collect(),
+        lines: lines
+            .iter()
+            .enumerate()
+            .map(|(at, amount)| line(at, *amount))
+            .collect(),
     };
     intake(member, Document::Purchase(document), Some(number))
 }
@@ -245,12 +307,20 @@ pub(crate) fn unlinked(member: MemberRef, number: &str, amount_minor: i64, refun
 /// A document whose input is itself.
 pub(crate) fn intake(member: MemberRef, document: Document, text: Option<&str>) -> Intake {
     let input = InputHash::of(&format!("{member:?} {document:?}"));
-    Intake { document, member, key: text.map(key), input, actor: "opr_test".to_owned() }
+    Intake {
+        document,
+        member,
+        key: text.map(key),
+        input,
+        actor: "opr_test".to_owned(),
+    }
 }
 
 /// The same intake after a change of its purchase.
 pub(crate) fn changed(mut intake: Intake, change: impl FnOnce(&mut PurchaseDocument)) -> Intake {
-    let Document::Purchase(purchase) = &mut intake.document else { panic!("{intake:?} is no purchase") };
+    let Document::Purchase(purchase) = &mut intake.document else {
+        panic!("{intake:?} is no purchase")
+    };
     change(purchase);
     intake.input = InputHash::of(&format!("{:?} {:?}", intake.member, intake.document));
     intake
@@ -278,16 +348,29 @@ pub(crate) async fn refund_by(
     document: &RefundDocument,
     text: &str,
 ) -> Result<RefundReceipt, OrdersError> {
-    orders.refund(actor, document, &key(text), InputHash::of(&format!("{document:?}"))).await
+    orders
+        .refund(
+            actor,
+            document,
+            &key(text),
+            InputHash::of(&format!("{document:?}")),
+        )
+        .await
 }
 
 pub(crate) fn amount(minor: i64) -> RefundedPart {
-    RefundedPart::Amount { minor, currency: Currency::CNY }
+    RefundedPart::Amount {
+        minor,
+        currency: Currency::CNY,
+    }
 }
 
 /// Parts of lines; no amount means all that is left of the line.
 pub(crate) fn lines<const N: usize>(parts: [(i64, Option<i64>); N]) -> RefundedPart {
-    let parts = parts.into_iter().map(|(line_no, amount_minor)| LineRefund { line_no, amount_minor });
+    let parts = parts.into_iter().map(|(line_no, amount_minor)| LineRefund {
+        line_no,
+        amount_minor,
+    });
     RefundedPart::Lines(parts.collect())
 }
 

@@ -13,7 +13,9 @@ async fn history(shop: &Shop) -> (MemberId, MemberId) {
     shop.buy(first, "A-2", &[10_000]).await;
     shop.buy(second, "B-1", &[10_000]).await;
     shop.refund("A-2", "A-2-R", amount(2_500)).await.unwrap();
-    shop.take(sale(MemberRef::Anonymous, "C-1", &[9_900], shop.now())).await.unwrap();
+    shop.take(sale(MemberRef::Anonymous, "C-1", &[9_900], shop.now()))
+        .await
+        .unwrap();
     shop.refund("C-1", "C-1-R", amount(900)).await.unwrap();
     shop.assert_proven().await;
     (first, second)

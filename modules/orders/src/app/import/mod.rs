@@ -348,7 +348,9 @@ impl Orders {
                 },
             }
         }
-        let owners = self.register_owners_in_tx(tx, options, &documents, &mut taken).await?;
+        let owners = self
+            .register_owners_in_tx(tx, options, &documents, &mut taken)
+            .await?;
         let mut intakes = Vec::with_capacity(documents.len());
         let mut items = Vec::with_capacity(documents.len());
         for (item, owner, document) in documents {
@@ -443,7 +445,11 @@ impl Orders {
 fn registration(owner: &Owner, options: &ImportOptions) -> Result<RegisterMember, OrdersError> {
     let external = |number: &String| ExternalIdentity::try_new(options.source.as_str(), number);
     Ok(RegisterMember {
-        phone: owner.phone.as_deref().map(str::parse::<PhoneNumber>).transpose()?,
+        phone: owner
+            .phone
+            .as_deref()
+            .map(str::parse::<PhoneNumber>)
+            .transpose()?,
         external: owner.customer_no.as_ref().map(external).transpose()?,
         nickname: None,
         channel: "import".parse()?,
@@ -605,13 +611,13 @@ fn read(
 type Emit<'a> = &'a mut dyn FnMut(Item, bool) -> bool;
 
 /// A refusal of a row, before it became a document.
-fn refused(line: u64, en: impl Into<String>, zh: impl Into<String>) -> Record {
-    Record::Refused(RefusedRow {
+fn refused(line: u64, en: impl Into<String>, zh: impl Into<String>) -> RefusedRow {
+    RefusedRow {
         line,
         code: "orders.row_invalid".into(),
         en: en.into(),
         zh: zh.into(),
-    })
+    }
 }
 
 /// A text of a file fit for storing: no control characters, not longer than its column.

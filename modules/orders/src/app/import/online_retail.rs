@@ -13,7 +13,7 @@ use huika_core::{Calendar, Currency, Timestamp};
 use huika_members::Code;
 use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
 
-use super::{Emit, Item, Owner, Record, clean, refused};
+use super::{Emit, Item, Owner, Record, RefusedRow, clean, refused};
 use crate::{
     Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, UnlinkedRefundDocument,
 };
@@ -42,7 +42,7 @@ struct Row {
 struct Invoice {
     line: u64,
     rows: i64,
-    result: Result<Vec<Row>, Record>,
+    result: Result<Vec<Row>, RefusedRow>,
     number: String,
     /// Whether one of its rows has a date. Until then it may belong to the next day.
     dated: bool,
@@ -111,12 +111,18 @@ pub(super) fn read(
         }
         rows += 1;
         rows_of_day += 1;
-        collect(&mut day, number, line, placed_at.is_some(), parse(&text, line, placed_at));
+        collect(
+            &mut day,
+            number,
+            line,
+            placed_at.is_some(),
+            parse(&text, line, placed_at),
+        );
     }
 }
 
 /// Adds a row to its invoice of the day. A bad row makes the whole invoice bad.
-fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, dated: bool, parsed: Result<Row, Record>) {
+fn collect(day: &mut Vec<Invoice>, number: &str, line: u64, dated: bool, parsed: Result<Row, RefusedRow>) {
     let at = day
         .iter()
         .rposition(|invoice| invoice.number == number)
@@ -145,8 +151,8 @@ fn flush(day: &mut Vec<Invoice>, rows: i64, source: &Code, currency: Currency, e
     let before = rows - day.iter().map(|invoice| invoice.rows).sum::<i64>();
     for (at, invoice) in day.drain(..).enumerate() {
         let record = match invoice.result {
-            Ok(rows) => document(rows, source, currency).unwrap_or_else(|problem| problem),
-            Err(problem) => problem,
+            Ok(rows) => document(rows, source, currency).unwrap_or_else(Record::Refused),
+            Err(problem) => Record::Refused(problem),
         };
         let rows_through = if at == last { rows } else { before };
         if !emit(
@@ -165,7 +171,7 @@ fn flush(day: &mut Vec<Invoice>, rows: i64, source: &Code, currency: Currency, e
     true
 }
 
-fn parse(text: &StringRecord, line: u64, placed_at: Option<Timestamp>) -> Result<Row, Record> {
+fn parse(text: &StringRecord, line: u64, placed_at: Option<Timestamp>) -> Result<Row, RefusedRow> {
     if text.len() != COLUMNS.len() {
         return Err(refused(
             line,
@@ -217,7 +223,7 @@ fn parse(text: &StringRecord, line: u64, placed_at: Option<Timestamp>) -> Result
 }
 
 /// The document that the rows of an invoice make.
-fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record, Record> {
+fn document(rows: Vec<Row>, source: &Code, currency: Currency) -> Result<Record, RefusedRow> {
     let Some(first) = rows.first() else {
         return Err(refused(0, "an invoice has no rows", "订单没有明细"));
     };

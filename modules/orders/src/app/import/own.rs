@@ -13,7 +13,7 @@ use huika_members::Code;
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::Deserialize;
 
-use super::{Emit, Item, Owner, Record, clean, refused};
+use super::{Emit, Item, Owner, Record, RefusedRow, clean, refused};
 use crate::{
     Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, RefundDocument,
     RefundedPart, UnlinkedRefundDocument,
@@ -102,7 +102,7 @@ struct Open {
     rows: i64,
     kind: String,
     order_no: String,
-    head: Result<Head, Record>,
+    head: Result<Head, RefusedRow>,
 }
 
 impl Open {
@@ -111,7 +111,7 @@ impl Open {
         !order_no.is_empty() && self.kind == kind && self.order_no == order_no
     }
 
-    fn join(&mut self, line: u64, row: Result<Head, Record>) {
+    fn join(&mut self, line: u64, row: Result<Head, RefusedRow>) {
         self.rows += 1;
         let problem = match (&mut self.head, row) {
             (Ok(head), Ok(row)) => match head.difference(&row) {
@@ -283,11 +283,17 @@ impl Columns {
                 );
             };
             if places.insert(*known, at).is_some() {
-                return invalid(format!("the column {known} stands there twice."), format!("列 {known} 重复。"));
+                return invalid(
+                    format!("the column {known} stands there twice."),
+                    format!("列 {known} 重复。"),
+                );
             }
         }
         if let Some(missing) = REQUIRED.iter().find(|name| !places.contains_key(*name)) {
-            return invalid(format!("the column {missing} is missing."), format!("缺少列 {missing}。"));
+            return invalid(
+                format!("the column {missing} is missing."),
+                format!("缺少列 {missing}。"),
+            );
         }
         Ok(Self {
             places,
@@ -302,7 +308,12 @@ impl Columns {
     }
 }
 
-fn csv_row(text: &StringRecord, columns: &Columns, line: u64, currency: Currency) -> Result<Head, Record> {
+fn csv_row(
+    text: &StringRecord,
+    columns: &Columns,
+    line: u64,
+    currency: Currency,
+) -> Result<Head, RefusedRow> {
     let cell = |name: &str| columns.cell(text, name).to_owned();
     let some = |name: &str| Some(cell(name)).filter(|value| !value.is_empty());
     let wrong = |field: &str| not_valid(line, field);
@@ -311,7 +322,9 @@ fn csv_row(text: &StringRecord, columns: &Columns, line: u64, currency: Currency
         let (found, expected) = (text.len(), columns.width);
         return Err(refused(
             line,
-            format!("line {line} has {found} columns instead of {expected}: put texts with commas into quotes"),
+            format!(
+                "line {line} has {found} columns instead of {expected}: put texts with commas into quotes"
+            ),
             format!("第 {line} 行有 {found} 列，应为 {expected} 列：含逗号的文本请加引号"),
         ));
     }
@@ -366,7 +379,7 @@ impl Line {
     }
 }
 
-fn not_valid(line: u64, field: &str) -> Record {
+fn not_valid(line: u64, field: &str) -> RefusedRow {
     refused(
         line,
         format!("line {line}: {field} is not valid"),
@@ -378,14 +391,14 @@ fn send(
     line: u64,
     rows: i64,
     rows_through: i64,
-    head: Result<Head, Record>,
+    head: Result<Head, RefusedRow>,
     source: &Code,
     currency: Currency,
     emit: Emit<'_>,
 ) -> bool {
     let record = head
         .and_then(|head| record(head, line, source, currency))
-        .unwrap_or_else(|problem| problem);
+        .unwrap_or_else(Record::Refused);
     emit(
         Item {
             line,
@@ -398,10 +411,10 @@ fn send(
     )
 }
 
-fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Record, Record> {
+fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Record, RefusedRow> {
     let wrong = |field: &str| not_valid(line, field);
     let told = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let code = |text: Option<String>, field: &str| -> Result<Option<Code>, Record> {
+    let code = |text: Option<String>, field: &str| -> Result<Option<Code>, RefusedRow> {
         let code = told(text).map(|text| text.parse()).transpose();
         code.map_err(|_| wrong(field))
     };
