@@ -2,7 +2,7 @@
 //!
 //! This is the only place that knows every module. A part is joined by one line in each of the lists here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use huika_core::{Clock, IdGenerator, Keyring, Permission, ProblemKind, Rng};
@@ -27,6 +27,9 @@ use crate::{
     pages,
     probes::{self, Probes},
 };
+
+/// How long a process that has done its work waits for the last statements of its connections.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Every migration, in the order in which tables must come.
 pub fn migrations() -> Vec<Migration> {
@@ -152,7 +155,10 @@ impl Workplace {
                 "the node number was not given back; it lapses"
             );
         }
-        self.db.close().await;
+        tokio::select! {
+            () = self.db.close() => {}
+            () = self.db.clock().sleep(CLOSE_WITHIN) => tracing::warn!("a connection is still busy; it is cut off"),
+        }
         result
     }
 }

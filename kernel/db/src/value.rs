@@ -186,19 +186,21 @@ pub trait FromColumn: Sized {
 }
 
 macro_rules! driver_columns {
-    ($($type:ty),*) => {$(
+    ($mysql:ident: $($type:ty),*) => {$(
         impl FromColumn for $type {
             fn from_column(row: &Row, column: &str) -> Result<Self, DbError> {
                 Ok(match row {
                     Row::Sqlite(row) => row.try_get(column)?,
                     Row::Postgres(row) => row.try_get(column)?,
-                    Row::Mysql(row) => row.try_get(column)?,
+                    Row::Mysql(row) => row.$mysql(column)?,
                 })
             }
         }
     )*};
 }
-driver_columns!(i64, Option<i64>, String, Option<String>, Vec<u8>, Option<Vec<u8>>);
+driver_columns!(try_get: i64, Option<i64>, Vec<u8>, Option<Vec<u8>>);
+// The driver takes a text column with a binary collation for bytes and refuses it as text; it is UTF-8 all the same.
+driver_columns!(try_get_unchecked: String, Option<String>);
 
 impl FromColumn for bool {
     fn from_column(row: &Row, column: &str) -> Result<Self, DbError> {

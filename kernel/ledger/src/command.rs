@@ -147,7 +147,8 @@ pub enum LapsedLots {
     ExtendTo(Timestamp),
 }
 
-/// One movement of one asset. Amounts are positive.
+/// One movement of one asset. Amounts are positive. What a command earns, or spends, of one asset has one
+/// counter-account, to which its reversals go back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Operation {
     /// Makes a lot.

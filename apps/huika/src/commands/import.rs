@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use huika_core::{Actor, Bilingual, Currency};
-use huika_db::Engine;
 use huika_loyalty::LoyaltyError;
 use huika_orders::{ImportFormat, ImportOptions, ImportSummary};
 
 use super::{Context, ensure_program};
 use crate::{
     cli::{ImportPurchasesArgs, PurchaseFormat},
-    compose::{Migrate, Services},
+    compose::Services,
     error::{CommandError, Failure},
     output::print_aside,
 };
@@ -31,16 +30,7 @@ pub(crate) async fn run(context: Context, args: ImportPurchasesArgs) -> Result<E
         .as_deref()
         .unwrap_or(format.name())
         .parse::<huika_members::Code>()?;
-    let on_sqlite =
-        Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
-    let place = context
-        .enter(if on_sqlite {
-            Migrate::Apply
-        } else {
-            Migrate::Refuse
-        })
-        .await?;
-    let services = context.start(&place).await?;
+    let (place, services) = context.open(context.usual_migrate()?).await?;
     let currency = args.currency;
     let summary = place
         .during(async {

@@ -14,7 +14,7 @@ pub(crate) mod verify;
 pub(crate) mod worker;
 
 use huika_core::{Actor, Clock, Currency, Keyring, Rng};
-use huika_db::Db;
+use huika_db::{Db, Engine};
 use huika_loyalty::{Loyalty, LoyaltyError, Rules, default_rules};
 use huika_staff::NonceStore;
 
@@ -41,6 +41,14 @@ impl Context {
         compose::connect(&self.config, self.clock.clone(), self.rng.clone()).await
     }
 
+    /// A database file is brought up to date by whoever opens it first. A server may have other users, who decide.
+    pub(crate) fn usual_migrate(&self) -> Result<Migrate, Failure> {
+        match Engine::of_url(self.config.database.url.reveal()).map_err(Failure::database)? {
+            Engine::Sqlite => Ok(Migrate::Apply),
+            Engine::Postgres | Engine::Mysql => Ok(Migrate::Refuse),
+        }
+    }
+
     /// A number on a database whose tables are current.
     pub(crate) async fn enter(&self, how: Migrate) -> Result<Workplace, Failure> {
         let db = self.connect().await?;
@@ -48,11 +56,15 @@ impl Context {
         Workplace::enter(db).await
     }
 
-    /// The services on a database of this process alone, or of several that share Redis.
-    pub(crate) async fn start(&self, place: &Workplace) -> Result<Services, Failure> {
-        let keyring = self.keyring(&place.db).await?;
-        let nonces = self.nonces().await?;
-        Ok(Services::start(place, keyring, nonces, &self.config.committer))
+    /// A number and the services, on a database of this process alone or of several that share Redis. The number
+    /// comes last: what fails before leaves none behind.
+    pub(crate) async fn open(&self, how: Migrate) -> Result<(Workplace, Services), Failure> {
+        let db = self.connect().await?;
+        compose::prepare(&db, how).await?;
+        let (keyring, nonces) = (self.keyring(&db).await?, self.nonces().await?);
+        let place = Workplace::enter(db).await?;
+        let services = Services::start(&place, keyring, nonces, &self.config.committer);
+        Ok((place, services))
     }
 
     /// The services for a command that reads no personal data: without the key file too, and without Redis.

@@ -3,7 +3,6 @@
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use huika_core::{Bilingual, Clock};
-use huika_db::Engine;
 use huika_http::{BodyLimit, HttpOptions};
 use huika_staff::FirstOwner;
 use serde_json::json;
@@ -30,15 +29,12 @@ pub(crate) async fn run(context: Context, args: ServeArgs) -> Result<ExitCode, F
     let server = Server::bind(context.config.server.listen)?;
     let signals = StopSignals::install()?;
     let metrics = start_metrics(&context.clock)?;
-    let on_sqlite =
-        Engine::of_url(context.config.database.url.reveal()).map_err(Failure::database)? == Engine::Sqlite;
-    let how = if on_sqlite || args.migrate {
+    let how = if args.migrate {
         Migrate::Apply
     } else {
-        Migrate::Refuse
+        context.usual_migrate()?
     };
-    let place = context.enter(how).await?;
-    let services = context.start(&place).await?;
+    let (place, services) = context.open(how).await?;
     let owner_file = first_start(&context, &services).await?;
 
     let base_url = format!("http://{}", server.address());

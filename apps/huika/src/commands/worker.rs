@@ -10,8 +10,7 @@ use crate::{compose::Migrate, error::Failure, signals::StopSignals};
 pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     serve::refuse_unsafe(&context)?;
     let signals = StopSignals::install()?;
-    let place = context.enter(Migrate::Refuse).await?;
-    let services = context.start(&place).await?;
+    let (place, services) = context.open(Migrate::Refuse).await?;
     let parallel = context.config.worker.parallel;
     tracing::info!(node = place.lease.node(), parallel, "the worker runs");
     place

@@ -158,7 +158,6 @@ huika_testing::db_test! { migrations = migrations,
               "threshold_minor": 100000,
               "tier": "silver"
             },
-            "since": null,
             "tier": "bronze"
           },
           "tier_before": "bronze",

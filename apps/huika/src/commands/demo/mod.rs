@@ -81,8 +81,7 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<ExitCode
     };
     let signals = StopSignals::install()?;
     let metrics = serve::start_metrics(&context.clock)?;
-    let place = context.enter(Migrate::Apply).await?;
-    let services = context.start(&place).await?;
+    let (place, services) = context.open(Migrate::Apply).await?;
     tell(&context, &folder, &log_ins, server.address(), true);
     serve::serve(place, services, server, metrics, signals, &context.config).await?;
     Ok(ExitCode::SUCCESS)
@@ -117,8 +116,7 @@ async fn make(context: &Context, folder: &Folder, args: &DemoArgs) -> Result<(),
         clock: clock.clone(),
         rng: context.rng.clone(),
     };
-    let place = making.enter(Migrate::Apply).await?;
-    let services = making.start(&place).await?;
+    let (place, services) = making.open(Migrate::Apply).await?;
     ensure_program(&services.loyalty, Currency::CNY, "Asia/Shanghai").await?;
     let label = Bilingual::new("生成演示数据（天）", "Making a shop's year, days");
     let progress = context.output.progress(&context.clock, label, Some(365));

@@ -53,8 +53,7 @@ pub(crate) async fn run(context: Context, args: ExportArgs) -> Result<ExitCode, 
 }
 
 async fn write(context: &Context, args: &ExportArgs, sink: impl Write + Send) -> Result<u64, Failure> {
-    let place = context.enter(Migrate::Refuse).await?;
-    let services = context.start(&place).await?;
+    let (place, services) = context.open(Migrate::Refuse).await?;
     let label = Bilingual::new("导出行", "Exporting rows");
     let progress = context.output.progress(&context.clock, label, None);
     let mut writer = Writer::new(BufWriter::new(sink), args.format, |rows| progress.at(rows));
