@@ -142,28 +142,26 @@ pub(crate) async fn serve(
 async fn first_start(context: &Context, services: &Services) -> Result<Option<PathBuf>, Failure> {
     let setup = &context.config.setup;
     ensure_program(&services.loyalty, setup.currency, &setup.time_zone).await?;
-    match services.staff.ensure_owner(&setup.owner_email, None).await? {
-        Some(owner) => show_owner(context, &owner),
-        None => Ok(None),
-    }
+    let owner = services.staff.ensure_owner(&setup.owner_email, None).await?;
+    Ok(owner.and_then(|owner| show_owner(context, &owner)))
 }
 
 /// Shows the password of the first owner once. Where standard error is no terminal it may end in a log, so the
-/// password goes to a file of its own.
-fn show_owner(context: &Context, owner: &FirstOwner) -> Result<Option<PathBuf>, Failure> {
+/// password goes to a file of its own. If that cannot be written it is shown after all: nobody could log in without.
+fn show_owner(context: &Context, owner: &FirstOwner) -> Option<PathBuf> {
     let FirstOwner { email, password } = owner;
-    let Output { json, .. } = context.output;
+    let Output { json, language } = context.output;
+    let shown = Bilingual::new(
+        format!("\n  所有者账号（仅显示一次，请立即记录）：\n  邮箱：{email}\n  密码：{password}\n"),
+        format!(
+            "\n  The owner's log-in, shown this once. Write it down:\n  e-mail:   {email}\n  password: {password}\n"
+        ),
+    );
     if !json && std::io::stderr().is_terminal() {
-        let words = Bilingual::new(
-            format!("\n  所有者账号（仅显示一次，请立即记录）：\n  邮箱：{email}\n  密码：{password}\n"),
-            format!(
-                "\n  The owner's log-in, shown this once. Write it down:\n  e-mail:   {email}\n  password: {password}\n"
-            ),
-        );
-        context.output.say(&words);
-        return Ok(None);
+        context.output.say(&shown);
+        return None;
     }
-    let path: PathBuf = context
+    let path = context
         .config
         .security
         .key_file
@@ -171,12 +169,15 @@ fn show_owner(context: &Context, owner: &FirstOwner) -> Result<Option<PathBuf>, 
     let text = json!({ "email": email, "password": password }).to_string();
     // Only a first start comes here: what lies there is of an earlier installation.
     let _ = std::fs::remove_file(&path);
-    key_file::write_private(&path, text.as_bytes()).map_err(|error| Failure::file(&path, error))?;
     let place = path.display();
-    let words = Bilingual::new(
+    if let Err(error) = key_file::write_private(&path, text.as_bytes()) {
+        print_aside(&format!("huika: {place}: {error}"));
+        print_aside(shown.in_language(language));
+        return None;
+    }
+    context.output.say(&Bilingual::new(
         format!("所有者账号已写入 {place}，请记录后删除该文件。"),
         format!("The owner's log-in was written to {place}: note it, then remove the file."),
-    );
-    context.output.say(&words);
-    Ok(Some(path))
+    ));
+    Some(path)
 }

@@ -211,12 +211,10 @@ huika_testing::db_test! {
                 let end = clock.now().plus_millis(LEASE.as_millis() as i64 * 3);
                 while clock.now() < end {
                     let held = &list_jobs(&mut &db, JobState::Running, None, 1).await?[0];
-                    // The clock stands still where a renewal is due: the worker needs real time for it.
-                    if held.leased_until().millis_since(clock.now()) > 30_000 {
-                        clock.advance(Duration::from_millis(5_000));
-                    } else {
-                        tokio::task::yield_now().await;
-                    }
+                    // Slowly where the worker needs real time to renew.
+                    let hurry = held.leased_until().millis_since(clock.now()) > 30_000;
+                    clock.advance(Duration::from_millis(if hurry { 5_000 } else { 2 }));
+                    tokio::task::yield_now().await;
                     assert!(claim(&db, &["wash".to_owned()], 1).await?.is_empty(), "the job is held");
                 }
                 Ok(())

@@ -14,10 +14,10 @@ use huika_testing::{Engine, TestDb};
 
 use crate::counter::{Counter, DAY, command, earn, earn_until, hold, reverse_spend, spend};
 
-const MEMBERS: usize = 4_000;
+const MEMBERS: usize = 2_500;
 const BATCH: usize = 40;
 /// Far below the rows of any table, above what the paths need.
-const MOST_ROWS_READ: i64 = 1_500;
+const MOST_ROWS_READ: i64 = 1_200;
 
 /// Members with lots, a hold, a spend and a refund each.
 async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {

@@ -116,6 +116,12 @@ impl Rules {
                 "积分有效期最长 20 年，或设为永不过期。".into(),
             );
         }
+        if !self.points_open_before_they_expire() {
+            return refuse(
+                "points would expire before they can be spent: shorten the pending days or lengthen the expiry.".into(),
+                "积分在可用之前就会过期：请缩短待生效天数或延长有效期。".into(),
+            );
+        }
         if self.points_rate.numerator() > 1_000_000 {
             return refuse("the points rate is too high.".into(), "积分比例过高。".into());
         }
@@ -180,6 +186,21 @@ impl Rules {
             }
         }
         Ok(())
+    }
+
+    /// Whether points can be spent on at least their last date, whatever day they are earned on.
+    fn points_open_before_they_expire(&self) -> bool {
+        // Four years hold every kind of day: ends of months and years, and 29 February.
+        const DAYS: i32 = 4 * 366;
+        let Ok(first) = BusinessDate::try_new(2028, 1, 1) else {
+            return false;
+        };
+        (0..DAYS).map(|day| first.plus_days(day)).all(|earned_on| {
+            let opens_on = earned_on.plus_days(self.pending_days.into());
+            self.expiry
+                .last_date(earned_on)
+                .is_none_or(|last| opens_on <= last)
+        })
     }
 
     /// The calendar of the programme.
@@ -254,6 +275,29 @@ mod tests {
         ));
         assert!(refused(|rules| rules.time_zone = "Mars".into()));
         assert!(refused(|rules| rules.pending_days = 366));
+    }
+
+    #[test]
+    fn points_must_open_before_they_expire() {
+        let table = [
+            // pending days, expiry, possible
+            (7, ExpiryRule::DaysAfter { days: 7 }, true),
+            (8, ExpiryRule::DaysAfter { days: 7 }, false),
+            (0, ExpiryRule::EndOfMonthAfter { months: 0 }, true),
+            // Earned on the last day of a month.
+            (1, ExpiryRule::EndOfMonthAfter { months: 0 }, false),
+            // From 31 January to 28 February.
+            (28, ExpiryRule::EndOfMonthAfter { months: 1 }, true),
+            (29, ExpiryRule::EndOfMonthAfter { months: 1 }, false),
+            (1, ExpiryRule::EndOfYearAfter { years: 0 }, false),
+            (365, ExpiryRule::EndOfYearAfter { years: 1 }, true),
+            (365, ExpiryRule::Never, true),
+        ];
+        for (pending_days, expiry, possible) in table {
+            let mut rules = default_rules();
+            (rules.pending_days, rules.expiry) = (pending_days, expiry);
+            assert_eq!(rules.validate().is_ok(), possible, "{pending_days} {expiry:?}");
+        }
     }
 
     #[test]

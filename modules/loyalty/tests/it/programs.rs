@@ -6,7 +6,7 @@ use futures::future::join_all;
 use huika_core::{Currency, IdGenerator, Rate};
 use huika_db::audit::list_audit;
 use huika_ledger::{Ledger, LedgerOptions};
-use huika_loyalty::{Loyalty, LoyaltyOptions, Rules, default_rules};
+use huika_loyalty::{ExpiryRule, Loyalty, LoyaltyOptions, Rules, default_rules};
 
 use crate::shop::{Shop, code, earn, migrations};
 
@@ -89,6 +89,7 @@ huika_testing::db_test! { migrations = migrations,
             |rules| rules.tiers[1].threshold_minor = 0,
             |rules| rules.time_zone = "Asia/Atlantis".to_owned(),
             |rules| rules.pending_days = 400,
+            |rules| (rules.pending_days, rules.expiry) = (30, ExpiryRule::DaysAfter { days: 7 }),
             |rules| rules.currency = Currency::GBP,
         ] {
             assert_eq!(code(shop.publish(change).await), "loyalty.rules_invalid");
