@@ -153,7 +153,13 @@ impl Db {
     async fn begin(&self) -> Result<Connection, sqlx::Error> {
         Ok(match &self.pools {
             // A deferred transaction that turns into a writer fails at once when another one writes.
-            Pools::Sqlite { writer, .. } => Connection::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { writer, .. } => {
+                // sqlx 0.8 forgets a transaction whose caller leaves while it begins, and the one writer would stay
+                // inside it for ever. The task sees it through; dropping its answer rolls back.
+                let writer = writer.clone();
+                let begun = tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await });
+                Connection::Sqlite(begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??)
+            }
             Pools::Postgres(pool) => Connection::Postgres(pool.begin().await?),
             Pools::Mysql(pool) => Connection::Mysql(pool.begin().await?),
         })

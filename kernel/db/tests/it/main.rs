@@ -9,6 +9,7 @@
 mod audit;
 mod backup;
 mod bulk;
+mod dropped;
 mod jobs;
 mod migrate;
 mod node;
