@@ -73,6 +73,11 @@ impl<K: Eq + Hash, V> Cache<K, V> {
     pub(crate) fn remove(&self, key: &K) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
+
+    /// Forgets everything, because what ended is not known by its keys.
+    pub(crate) fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,16 @@ pub(crate) async fn first_owner_exists(exec: &mut impl Executor) -> Result<bool,
     Ok(row.is_some())
 }
 
+/// The operator in the seat of the first owner.
+pub(crate) async fn first_owner_find(exec: &mut impl Executor) -> Result<Option<Operator>, DbError> {
+    let sql = format!(
+        "SELECT {OPERATOR_COLUMNS} FROM staff_operator \
+         WHERE operator_id = (SELECT operator_id FROM staff_first_owner WHERE seat = ?)"
+    );
+    let row = exec.fetch_optional(&sql, params![FIRST_SEAT]).await?;
+    row.as_ref().map(operator_from).transpose()
+}
+
 /// Takes the seat of the first owner; only one caller ever gets it.
 pub(crate) async fn first_owner_claim(tx: &mut Tx<'_>, operator: OperatorId) -> Result<bool, DbError> {
     let mut seat = Insert::into_table("staff_first_owner", &["seat", "operator_id"]).skip_existing();
@@ -87,6 +97,27 @@ pub(crate) async fn operator_find_by_email(
     let row = exec.fetch_optional(&sql, params![email]).await?;
     row.map(|row| Ok((operator_from(&row)?, row.get("password_hash")?)))
         .transpose()
+}
+
+pub(crate) async fn operator_set_password(
+    tx: &mut Tx<'_>,
+    operator: OperatorId,
+    password_hash: &str,
+) -> Result<(), DbError> {
+    let sql = "UPDATE staff_operator SET password_hash = ? WHERE operator_id = ?";
+    tx.execute(sql, params![password_hash, operator]).await.map(drop)
+}
+
+/// Whether an operator may still log in with the password that this is the hash of. Said by an update that changes
+/// nothing, so that of a log-in and a new password at the same moment one comes first.
+pub(crate) async fn operator_holds_password(
+    tx: &mut Tx<'_>,
+    operator: OperatorId,
+    password_hash: &str,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE staff_operator SET password_hash = password_hash \
+               WHERE operator_id = ? AND password_hash = ? AND state = ?";
+    Ok(tx.execute(sql, params![operator, password_hash, ACTIVE]).await? == 1)
 }
 
 fn operator_from(row: &Row) -> Result<Operator, DbError> {
@@ -170,6 +201,16 @@ pub(crate) async fn session_revoke(
         .execute(sql, params![now, token_hash.to_hex(), operator])
         .await?
         == 1)
+}
+
+/// Revokes all sessions of an operator and tells how many. Few operators have few sessions: no index serves this.
+pub(crate) async fn session_revoke_all(
+    tx: &mut Tx<'_>,
+    operator: OperatorId,
+    now: Timestamp,
+) -> Result<u64, DbError> {
+    let sql = "UPDATE staff_session SET revoked_at = ? WHERE operator_id = ? AND revoked_at IS NULL";
+    tx.execute(sql, params![now, operator]).await
 }
 
 pub(crate) async fn session_delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> Result<u64, DbError> {

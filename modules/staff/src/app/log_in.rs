@@ -55,8 +55,9 @@ impl Staff {
         let (operator, hash) = found.map_or((None, password::NOBODY.to_owned()), |(operator, hash)| {
             (Some(operator), hash)
         });
+        let checked = hash.clone();
         let fits = self
-            .with_password(move || password::fits(&password, &hash))
+            .with_password(move || password::fits(&password, &checked))
             .await?;
         let Some(operator) = operator.filter(|operator| fits && operator.is_active) else {
             return Err(StaffError::LoginRefused);
@@ -65,10 +66,14 @@ impl Staff {
         let token = session::new_token(self.rng());
         let (token_hash, expires_at) = (TokenHash::of(&token), session::expiry(now));
         let (actor, subject) = (&actor_of(operator.id, operator.is_owner), operator.id);
-        let (index, ids) = (index.as_str(), &self.0.ids);
+        let (index, hash, ids) = (index.as_str(), hash.as_str(), &self.0.ids);
         self.db()
             .run_tx("staff.log_in", |tx| {
                 Box::pin(async move {
+                    // Checking took a while: the password may be another one by now.
+                    if !store::operator_holds_password(tx, subject, hash).await? {
+                        return Err(StaffError::LoginRefused);
+                    }
                     store::session_insert(tx, token_hash, subject, now, expires_at).await?;
                     store::login_attempt_clear(tx, index).await?;
                     let detail = serde_json::json!({});

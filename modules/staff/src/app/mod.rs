@@ -6,6 +6,7 @@ pub(crate) mod ensure_owner;
 pub(crate) mod list_api_clients;
 pub(crate) mod log_in;
 pub(crate) mod log_out;
+pub(crate) mod reset_owner_password;
 pub(crate) mod revoke_api_client;
 pub(crate) mod tidy;
 pub(crate) mod who_am_i;

@@ -1,5 +1,6 @@
 //! The owner is made once, at first run.
 
+use huika_core::Actor;
 use huika_db::audit::list_audit;
 use huika_staff::StaffError;
 use huika_testing::{TestDb, db_test};
@@ -28,6 +29,51 @@ db_test! { migrations = huika_staff::migrations,
         assert_eq!(node.staff.ensure_owner("other@example.com", Some("another password".into())).await.unwrap(), None);
         assert_eq!(node.log_in(EMAIL, PASSWORD).await.status, 201);
         assert_eq!(node.log_in("other@example.com", "another password").await.status, 401);
+    }
+
+    async fn a_new_password_ends_the_old_one_and_its_sessions(cx) {
+        let node = Node::with_owner(&cx).await;
+        let actor = Actor::system("owner");
+        let token = node.token().await;
+        assert_eq!(node.me(&token).await.status, 200);
+        // Somebody guessed until the address was locked.
+        for _ in 0..10 {
+            node.log_in(EMAIL, "wrong password").await;
+        }
+        assert_eq!(node.log_in(EMAIL, PASSWORD).await.status, 429);
+
+        let password = node.staff.new_password();
+        assert!(node.staff.reset_owner_password(&actor, password.clone()).await.unwrap());
+        assert_eq!(node.me(&token).await.status, 401);
+        assert_eq!(node.log_in(EMAIL, PASSWORD).await.status, 401);
+        assert_eq!(node.log_in(EMAIL, &password).await.status, 201);
+        assert_eq!(audited(&cx).await[..2], ["staff.log_in", "staff.reset_owner_password"]);
+
+        let refused = node.staff.reset_owner_password(&actor, "short".into()).await;
+        assert!(matches!(refused, Err(StaffError::PasswordUnsuitable { .. })));
+    }
+
+    /// Checking a password takes tens of milliseconds, in which it may be replaced.
+    async fn no_session_of_an_old_password_outlives_a_new_one(cx) {
+        let node = Node::with_owner(&cx).await;
+        let log_ins = futures::future::join_all((0..4).map(|_| node.log_in(EMAIL, PASSWORD)));
+        let actor = Actor::system("owner");
+        let reset = node.staff.reset_owner_password(&actor, node.staff.new_password());
+        let (log_ins, reset) = futures::join!(log_ins, reset);
+        assert!(reset.unwrap());
+        for answer in log_ins {
+            match answer.status {
+                201 => assert_eq!(node.me(&answer.text("/token")).await.status, 401),
+                status => assert_eq!(status, 401, "{}", answer.body),
+            }
+        }
+    }
+
+    async fn before_there_is_an_owner_there_is_no_password_to_reset(cx) {
+        let staff = Node::new(&cx).staff;
+        assert_eq!(staff.first_owner().await.unwrap(), None);
+        let actor = Actor::system("owner");
+        assert!(!staff.reset_owner_password(&actor, staff.new_password()).await.unwrap());
     }
 
     async fn an_owner_needs_an_address_and_a_password_worth_the_name(cx) {
