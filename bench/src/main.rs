@@ -74,8 +74,8 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             );
             true
         }
-        Some(Command::BaselineServer { database_url }) => {
-            baseline::serve(&database_url).await?;
+        Some(Command::BaselineServer { database_url, pool }) => {
+            baseline::serve(&database_url, pool).await?;
             true
         }
     };

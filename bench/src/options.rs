@@ -39,6 +39,9 @@ pub(crate) enum Command {
     BaselineServer {
         #[arg(long)]
         database_url: String,
+        /// Connections to the database.
+        #[arg(long, default_value_t = 16)]
+        pool: u32,
     },
 }
 
@@ -110,6 +113,9 @@ pub(crate) struct Surroundings {
     /// What is drawn by chance is drawn from this.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Lanes of the server's committer, for experiments [default: as it is shipped]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) lanes: Option<u64>,
     /// Leave databases and logs for a look.
     #[arg(long)]
     pub(crate) keep: bool,
@@ -146,7 +152,7 @@ pub(crate) struct RunOptions {
     /// Where the results go as JSON [default: bench/results/latest.json, quick.json with --quick]
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Fail when a demand is missed.
+    /// Fail when a demand is missed or was not measured, for example because an engine does not answer.
     #[arg(long)]
     pub(crate) strict: bool,
 }

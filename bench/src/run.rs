@@ -3,7 +3,10 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,7 +26,7 @@ use crate::{
     process::{cpu_seconds_of, load_average, memory_of},
     results::{EngineFacts, FORMAT, Import, Results, Row, Subject},
     scenario::{Action, Scenario},
-    server::{self, Installation},
+    server::{Installation, Program},
     site::{Opening, Site, ask},
     table,
     wire::{Credentials, Request},
@@ -52,17 +55,14 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
     let began = Instant::now();
     let surroundings = &options.surroundings;
-    let binary = match &surroundings.huika {
-        Some(binary) => binary.clone(),
-        None => server::build().await?,
-    };
+    let program = Program::of(surroundings).await?;
     let mut results = Results {
         format: FORMAT,
         started_at: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
         seconds: 0.0,
         valid: true,
         complaints: Vec::new(),
-        machine: Machine::look(&binary).await,
+        machine: Machine::look(&program.binary).await,
         options: serde_json::to_value(&options)?,
         engines: Vec::new(),
         rows: Vec::new(),
@@ -78,7 +78,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
         warm_up: Duration::from_secs(options.warm_up),
         window: Duration::from_secs(options.seconds),
         label: format!("{:x}", results.started_at),
-        binary,
+        loads: AtomicU32::new(0),
+        program,
         options,
     };
     for engine in &bench.options.engines {
@@ -108,18 +109,19 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<bool> {
 struct Bench {
     options: RunOptions,
     places: Places,
-    binary: PathBuf,
+    program: Program,
     opening: Opening,
     warm_up: Duration,
     window: Duration,
     /// Different in every run, so that keys are too.
     label: String,
+    loads: AtomicU32,
 }
 
-/// The baseline with its database.
+/// The database of the baseline. Its server is started for each case, so that idle connections of one size of the
+/// pool take nothing from another.
 struct Rival {
     database: Database,
-    server: BaselineServer,
     members: Arc<Vec<String>>,
     durability: Vec<Setting>,
     /// Where the engine and the machine have it.
@@ -130,7 +132,7 @@ impl Bench {
     async fn engine(&self, engine: Engine, results: &mut Results) -> anyhow::Result<()> {
         let name = engine.name();
         eprintln!("{name}: opening a shop of {} members", self.opening.members);
-        let Some(mut site) = Site::open(&self.places, &self.binary, engine, "huika", &self.opening).await?
+        let Some(mut site) = Site::open(&self.places, &self.program, engine, "huika", &self.opening).await?
         else {
             return Ok(());
         };
@@ -173,7 +175,6 @@ impl Bench {
             .and_then(memory_of)
             .map(|memory| memory.peak_mib);
         if let Some(rival) = rival {
-            rival.server.stop().await?;
             self.remove(rival.database).await?;
         }
         site.server.stop().await?;
@@ -200,7 +201,7 @@ impl Bench {
         let db = database.connect().await?;
         baseline::fill(&db, &self.opening).await?;
         db.close().await;
-        let server = BaselineServer::start(engine, &database.url).await?;
+        let server = BaselineServer::start(engine, &database.url, baseline::pools(engine, 1)[0]).await?;
         let mut connection = Connection::open(server.address).await?;
         let own = ask(
             &mut connection,
@@ -208,6 +209,7 @@ impl Bench {
             &Credentials::None,
         )
         .await?;
+        server.stop().await?;
         let mut durability = database.durability().await?;
         for setting in serde_json::from_value::<Vec<Setting>>(own)? {
             // What its own connections say goes before what the server says in general.
@@ -225,7 +227,6 @@ impl Bench {
         let members = Arc::new(baseline::member_ids(self.opening.members));
         Ok(Some(Rival {
             database,
-            server,
             members,
             durability,
             pgbench,
@@ -256,10 +257,8 @@ impl Bench {
             for connections in &self.options.connections {
                 rows.push(self.huika(site, Action::Redeem, *connections).await?);
                 if let Some(rival) = rival {
-                    rows.push(
-                        self.per_request(site, rival, Action::Redeem, *connections)
-                            .await?,
-                    );
+                    self.per_request(site, rival, Action::Redeem, *connections, rows)
+                        .await?;
                 }
             }
         }
@@ -273,7 +272,8 @@ impl Bench {
             }
             if let Some(rival) = rival.filter(|_| earn || purchase) {
                 self.pgbench(site, rival, *connections, rows).await?;
-                rows.push(self.per_request(site, rival, Action::Earn, *connections).await?);
+                self.per_request(site, rival, Action::Earn, *connections, rows)
+                    .await?;
             }
             if purchase {
                 rows.push(self.huika(site, Action::Purchase, *connections).await?);
@@ -300,8 +300,8 @@ impl Bench {
             site.server.address,
             process,
         );
-        self.measure(site, &site.database, Subject::Huika, action, load)
-            .await
+        let by = (Subject::Huika, None);
+        self.measure(site, &site.database, by, action, load).await
     }
 
     async fn per_request(
@@ -310,18 +310,24 @@ impl Bench {
         rival: &Rival,
         action: Action,
         connections: usize,
-    ) -> anyhow::Result<Row> {
-        let (process, nobody) = (rival.server.process(), Arc::new(Credentials::None));
-        let load = self.load(
-            action,
-            connections,
-            &rival.members,
-            &nobody,
-            rival.server.address,
-            process,
-        );
-        self.measure(site, &rival.database, Subject::PerRequest, action, load)
-            .await
+        rows: &mut Vec<Row>,
+    ) -> anyhow::Result<()> {
+        let (engine, nobody) = (rival.database.engine, Arc::new(Credentials::None));
+        for pool in baseline::pools(engine, connections) {
+            let server = BaselineServer::start(engine, &rival.database.url, *pool).await?;
+            let load = self.load(
+                action,
+                connections,
+                &rival.members,
+                &nobody,
+                server.address,
+                server.process(),
+            );
+            let by = (Subject::PerRequest, Some(*pool));
+            rows.push(self.measure(site, &rival.database, by, action, load).await?);
+            server.stop().await?;
+        }
+        Ok(())
     }
 
     fn load(
@@ -333,7 +339,9 @@ impl Bench {
         address: std::net::SocketAddr,
         server_process: Option<u32>,
     ) -> Load {
-        let label = format!("{}-{}-{connections}", self.label, action.name().replace(' ', "-"));
+        // A key counts once per member: no two loads may send the same.
+        let load = self.loads.fetch_add(1, Ordering::Relaxed);
+        let label = format!("{}-{}-{load}", self.label, action.name().replace(' ', "-"));
         let members = Arc::clone(members);
         Load {
             address,
@@ -355,7 +363,7 @@ impl Bench {
         &self,
         site: &Site,
         database: &Database,
-        subject: Subject,
+        (subject, pool): (Subject, Option<u32>),
         action: Action,
         load: Load,
     ) -> anyhow::Result<Row> {
@@ -364,7 +372,7 @@ impl Bench {
         let measured = load.run().await?;
         let engine = database.engine.name();
         let mut row = Row::of_load(engine, subject, action, connections, &measured);
-        row.load_average = load_average;
+        (row.pool, row.load_average) = (pool, load_average);
         tell(&row);
         Ok(row)
     }
@@ -404,7 +412,7 @@ impl Bench {
             return Ok(None);
         };
         let label = format!("import-{}", engine.name());
-        let installation = Installation::prepare(&self.binary, &self.places.folder, &label, &database.url)?;
+        let installation = Installation::prepare(&self.program, &self.places.folder, &label, &database.url)?;
         installation.run(&["migrate"]).await?;
         database.settle(false).await?;
         eprintln!("{}: importing {} rows", engine.name(), rows);
@@ -515,7 +523,7 @@ fn tell(row: &Row) {
         "{}: {} by {} at {}: {:.0}/s, p99 {p99:.1} ms{errors}",
         row.engine,
         row.action.name(),
-        row.subject.name(),
+        row.by(),
         row.connections,
         row.per_second,
     );

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     connection::Connection,
+    options::Surroundings,
     process::memory_of,
     wire::{Credentials, Request},
 };
@@ -29,11 +30,33 @@ const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// Where the first start leaves the owner's log-in, beside the key file.
 const OWNER_FILE: &str = "owner-login.json";
 
+/// What is measured: a binary, and how it is started where that is not as it is shipped.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) binary: PathBuf,
+    lanes: Option<u64>,
+}
+
+impl Program {
+    /// The binary that the options name, or a fresh one.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) async fn of(surroundings: &Surroundings) -> anyhow::Result<Self> {
+        let binary = match &surroundings.huika {
+            Some(binary) => binary.clone(),
+            None => build().await?,
+        };
+        let lanes = surroundings.lanes;
+        Ok(Self { binary, lanes })
+    }
+}
+
 /// Builds the release binary where its sources are newer, and tells where it is.
 ///
 /// # Errors
 /// When it does not build.
-pub(crate) async fn build() -> anyhow::Result<PathBuf> {
+async fn build() -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the bench lies in no workspace")?;
@@ -70,7 +93,7 @@ pub(crate) async fn build() -> anyhow::Result<PathBuf> {
 /// The binary and the configuration that it is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Installation {
-    binary: PathBuf,
+    program: Program,
     folder: PathBuf,
     pub(crate) address: SocketAddr,
 }
@@ -88,7 +111,7 @@ impl Installation {
     /// # Errors
     /// When the folder cannot be written.
     pub(crate) fn prepare(
-        binary: &Path,
+        program: &Program,
         folder: &Path,
         label: &str,
         database_url: &str,
@@ -102,24 +125,27 @@ impl Installation {
         let address = free_address()?;
         let key_file = folder.join("huika.key").display().to_string();
         // Everything else stays as it is shipped, the log included.
-        let text = format!(
+        let mut text = format!(
             "[database]\nurl = {database_url:?}\n\n[server]\nlisten = \"{address}\"\n\n[security]\nkey_file = {key_file:?}\n"
         );
+        if let Some(lanes) = program.lanes {
+            text.push_str(&format!("\n[committer]\nlanes = {lanes}\n"));
+        }
         fs::write(folder.join("huika.toml"), text)?;
         File::create(folder.join("huika.log"))?;
         Ok(Self {
-            binary: binary.to_owned(),
+            program: program.clone(),
             folder,
             address,
         })
     }
 
-    /// The same binary on another database.
+    /// The same program on another database.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub(crate) fn on(&self, folder: &Path, label: &str, database_url: &str) -> anyhow::Result<Self> {
-        Self::prepare(&self.binary, folder, label, database_url)
+        Self::prepare(&self.program, folder, label, database_url)
     }
 
     /// Starts the server and waits for its first answer.
@@ -198,7 +224,13 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = Command::new(&self.program.binary);
+        // Settings of whoever runs the bench are not what is measured.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HUIKA_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(arguments)
             .arg("--config")

@@ -1,6 +1,6 @@
 //! A shop to measure: a server on a database of its own, an API client, members, and points to spend.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use huika_db::Engine;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::{
     connection::Connection,
     database::{Database, Places},
-    server::{Installation, Server},
+    server::{Installation, Program, Server},
     wire::{Credentials, Request, Signer},
 };
 
@@ -53,7 +53,7 @@ impl Site {
     /// When a step of the preparation fails.
     pub(crate) async fn open(
         places: &Places,
-        binary: &Path,
+        program: &Program,
         engine: Engine,
         label: &str,
         opening: &Opening,
@@ -62,7 +62,7 @@ impl Site {
             return Ok(None);
         };
         let label = format!("{label}-{}", engine.name());
-        let installation = Installation::prepare(binary, &places.folder, &label, &database.url)?;
+        let installation = Installation::prepare(program, &places.folder, &label, &database.url)?;
         let server = installation.start().await?;
         let credentials = Arc::new(make_client(&installation).await?);
         let members = Arc::new(register(&installation, &credentials, opening.members).await?);

@@ -194,7 +194,7 @@ fn cases<'a>(rows: impl Iterator<Item = &'a Row>, form: Form) -> String {
         let ratio = row.ratio.zip(row.ratio_to);
         table.rows.push(vec![
             row.action.name().to_owned(),
-            row.subject.name().to_owned(),
+            row.by(),
             connections,
             number(Some(row.per_second), 0),
             number(row.latency.map(|latency| latency.p50_ms), 1),

@@ -1,8 +1,8 @@
 //! What Huika is compared with: a server that does the same writes on the same tables, one transaction per
 //! request, without signatures, rights, rules or batches. Everything that it leaves out is in its favour.
 //!
-//! It has connections and durability as Huika has them: sixteen (SQLite: one writer, `BEGIN IMMEDIATE`), prepared
-//! statements, READ COMMITTED on MySQL.
+//! It has durability as Huika has it, prepared statements, READ COMMITTED on MySQL, and as many connections as it is
+//! told: [`pools`] says which numbers are measured (SQLite: one writer, `BEGIN IMMEDIATE`).
 
 mod fill;
 mod transactions;
@@ -34,6 +34,20 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Said on standard output when the server listens.
 const LISTENING: &str = "listening on ";
 const BACKLOG: u32 = 1024;
+
+/// As many connections as Huika has.
+const AS_HUIKA: u32 = 16;
+/// Many: more transactions share a flush, and more of them wait for one another.
+const MANY: u32 = 64;
+
+/// The sizes of the pool that are measured under so many clients. A larger pool than there are clients is the same.
+pub(crate) fn pools(engine: Engine, clients: usize) -> &'static [u32] {
+    match engine {
+        Engine::Sqlite => &[1],
+        _ if clients > AS_HUIKA as usize => &[AS_HUIKA, MANY],
+        _ => &[AS_HUIKA],
+    }
+}
 
 /// A command on one member's points.
 #[derive(Debug)]
@@ -86,8 +100,8 @@ type Answer = Result<(StatusCode, Json<Outcome>), (StatusCode, String)>;
 ///
 /// # Errors
 /// When the database or the address is not to be had.
-pub(crate) async fn serve(database_url: &str) -> anyhow::Result<()> {
-    let pool = Pool::connect(database_url).await?;
+pub(crate) async fn serve(database_url: &str, pool: u32) -> anyhow::Result<()> {
+    let pool = Pool::connect(database_url, pool).await?;
     let shared = Arc::new(Shared {
         pool,
         ids: IdGenerator::new(Clock::system(), 0),
@@ -188,9 +202,10 @@ impl BaselineServer {
     ///
     /// # Errors
     /// When it does not say where it listens.
-    pub(crate) async fn start(engine: Engine, database_url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(engine: Engine, database_url: &str, pool: u32) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["baseline-server", "--database-url", database_url])
+            .args(["--pool", &pool.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

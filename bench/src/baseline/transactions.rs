@@ -15,8 +15,6 @@ use sqlx::{
 use super::{Failure, Outcome, Wish};
 use crate::database::{Setting, synchronous_name};
 
-/// As many as Huika has.
-const CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
 /// The end of the year after the next, as the programme has it.
@@ -357,7 +355,7 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(url: &str, connections: u32) -> anyhow::Result<Self> {
         Ok(match Engine::of_url(url)? {
             Engine::Sqlite => {
                 let options = SqliteConnectOptions::from_str(url)?
@@ -379,8 +377,8 @@ impl Pool {
             }
             Engine::Postgres => {
                 let pool = PgPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .min_connections(CONNECTIONS);
+                    .max_connections(connections)
+                    .min_connections(connections);
                 let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
                 Self::Postgres(pool.connect_with(PgConnectOptions::from_str(url)?).await?)
             }
@@ -389,8 +387,8 @@ impl Pool {
                     .charset("utf8mb4")
                     .collation("utf8mb4_bin");
                 let pool = MySqlPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .min_connections(CONNECTIONS);
+                    .max_connections(connections)
+                    .min_connections(connections);
                 let pool = pool
                     .acquire_timeout(ACQUIRE_TIMEOUT)
                     .test_before_acquire(false)

@@ -1,4 +1,4 @@
-//! "Done when" 3 of issue 2: many clients do everything at once on one hot member and on thousands of others, the
+//! Many clients do everything at once on one hot member and on thousands of others, the
 //! server is killed in the middle, and afterwards every answered request is there, exactly once.
 //!
 //! A client that gets no answer sends the same request with the same key until it gets one, as a till would. So
@@ -9,7 +9,6 @@ mod deeds;
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +27,7 @@ use crate::{
     connection::Connection,
     database::Places,
     options::ChaosOptions,
-    server::{self, Installation, Server},
+    server::{Installation, Program, Server},
     site::{Opening, Site, ask},
     wire::{Credentials, Request},
 };
@@ -84,19 +83,16 @@ struct Summary {
 /// When something cannot be set up.
 pub(crate) async fn run(options: &ChaosOptions) -> anyhow::Result<bool> {
     let surroundings = &options.surroundings;
-    let binary = match &surroundings.huika {
-        Some(binary) => binary.clone(),
-        None => server::build().await?,
-    };
+    let program = Program::of(surroundings).await?;
     let places = Places::of(surroundings)?;
-    let passed = torment(options, &places, &binary).await;
+    let passed = torment(options, &places, &program).await;
     if !surroundings.keep {
         places.clean_up().await?;
     }
     passed
 }
 
-async fn torment(options: &ChaosOptions, places: &Places, binary: &Path) -> anyhow::Result<bool> {
+async fn torment(options: &ChaosOptions, places: &Places, program: &Program) -> anyhow::Result<bool> {
     let surroundings = &options.surroundings;
     let engine = Engine::from(options.engine);
     let opening = Opening {
@@ -105,7 +101,7 @@ async fn torment(options: &ChaosOptions, places: &Places, binary: &Path) -> anyh
         points_per_lot: OPENING_POINTS / LOTS,
     };
     eprintln!("{}: opening a shop of {} members", engine.name(), opening.members);
-    let site = Site::open(places, binary, engine, "chaos", &opening).await?;
+    let site = Site::open(places, program, engine, "chaos", &opening).await?;
     let site = site.with_context(|| format!("{} does not answer", engine.name()))?;
     let Site {
         installation,
