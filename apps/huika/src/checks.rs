@@ -3,7 +3,7 @@
 //! `huika check` shows them all; `huika serve` refuses what is unsafe for production with the same words. What would
 //! only be a nuisance is a note.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use huika_core::Language;
 use huika_db::{Db, Engine, NodeLease, audit::list_audit, pending_migrations};
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     compose,
-    config::{Config, DEFAULT_KEY_FILE, DEFAULT_OWNER, Environment},
+    config::{Config, DEFAULT_OWNER, Environment},
     error::chain,
     key_file::{self, KeyFileState},
 };
@@ -228,11 +228,11 @@ fn server(config: &Config, verdicts: &mut Verdicts) {
 fn keys(config: &Config, verdicts: &mut Verdicts) {
     let path = &config.security.key_file;
     let setting = ("security.key_file", &path.display() as &dyn ToString);
-    if in_production(config) && path.as_os_str() == DEFAULT_KEY_FILE {
+    if in_production(config) && lies_beside_the_data(config) {
         verdicts.add(
             Level::Unsafe,
             setting,
-            "check.key_file_default",
+            "check.key_file_beside_data",
             "it lies beside the data: whoever copies the folder can read every phone. Keep it in another place, name \
              that place, and keep a copy apart from the backups.",
             "密钥与数据位于同一目录：复制该目录即可读取全部手机号。请移至其他位置并在此填写，另存一份且勿与备份放在一起。",
@@ -269,6 +269,17 @@ fn keys(config: &Config, verdicts: &mut Verdicts) {
             "无法读取或内容不是密钥：请从备份中恢复。",
         ),
     }
+}
+
+fn lies_beside_the_data(config: &Config) -> bool {
+    // By whatever names the two are called; the files themselves may be missing yet.
+    let folder = |file: &Path| {
+        let file = std::path::absolute(file).ok()?;
+        let folder = file.parent()?;
+        Some(folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
+    };
+    let data = config.database.file().and_then(|file| folder(&file));
+    data.is_some() && data == folder(&config.security.key_file)
 }
 
 fn redis(config: &Config, verdicts: &mut Verdicts) {
@@ -317,6 +328,17 @@ fn rest(config: &Config, verdicts: &mut Verdicts) {
         );
     }
     verdicts.fine(("worker.parallel", &config.worker.parallel));
+    match &config.worker.listen {
+        None => verdicts.fine(("worker.listen", &"(not set)")),
+        Some(listen) if listen.ip().is_loopback() => verdicts.fine(("worker.listen", listen)),
+        Some(listen) => verdicts.add(
+            Level::Note,
+            ("worker.listen", listen),
+            "check.metrics_open",
+            "others can reach the metrics of the worker. Keep this port away from the internet.",
+            "该端口的监控指标可被外部访问，请勿暴露到互联网。",
+        ),
+    }
     verdicts.fine(("committer.lanes", &config.committer.lanes));
     verdicts.fine(("committer.max_batch", &config.committer.max_batch));
     let owner = ("setup.owner_email", &config.setup.owner_email as &dyn ToString);
@@ -506,8 +528,25 @@ mod tests {
         config.server.public_url = Some("https://shop.example".parse().unwrap());
         assert_eq!(count_unsafe(&of_settings(&config)), 0);
 
-        config.security.key_file = DEFAULT_KEY_FILE.into();
-        assert!(codes(&config).contains(&("check.key_file_default", refused)));
+        // Beside the data it is refused, by whatever way it is named.
+        let beside = ("check.key_file_beside_data", refused);
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let url = format!("sqlite://{}?mode=rwc", data.join("huika.db").display());
+        config.database.url = url.as_str().into();
+        assert!(!codes(&config).contains(&beside));
+        for path in ["data/other.key", "data/../data/huika.key"] {
+            config.security.key_file = folder.path().join(path);
+            assert!(codes(&config).contains(&beside), "{path}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&data, folder.path().join("link")).unwrap();
+            config.security.key_file = folder.path().join("link/huika.key");
+            assert!(codes(&config).contains(&beside));
+        }
+        config.database.url = "postgres://db/huika".into();
+        assert!(!codes(&config).contains(&beside));
     }
 
     #[cfg(unix)]

@@ -83,6 +83,9 @@ enum Command {
     Backup(BackupArgs),
     /// Read a backup into an empty database, of any engine
     Restore(RestoreArgs),
+    /// Help an owner who cannot log in
+    #[command(subcommand)]
+    Owner(OwnerCommand),
     /// Say of every setting whether it is sound, and what is missing
     ///
     /// Exit code 1 when something is unsafe.
@@ -109,6 +112,9 @@ pub(crate) struct WorkerArgs {
     /// Jobs that run at once
     #[arg(long, value_name = "NUMBER")]
     pub(crate) parallel: Option<u64>,
+    /// Address and port for metrics and health [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// Arguments of `huika demo`.
@@ -129,6 +135,14 @@ pub(crate) struct DemoArgs {
     /// The same seed makes the same shop
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum OwnerCommand {
+    /// Give the first owner a new password and end all of their sessions
+    ///
+    /// The password is shown once on a terminal; elsewhere it is written to owner-login.json beside the key file.
+    ResetPassword,
 }
 
 #[derive(Debug, Subcommand)]
@@ -307,6 +321,7 @@ async fn dispatch(context: Context, command: Command) -> Result<ExitCode, Failur
         Command::Openapi(args) => commands::openapi::run(context, args).await,
         Command::Backup(args) => commands::backup::run(context, args).await,
         Command::Restore(args) => commands::restore::run(context, args).await,
+        Command::Owner(OwnerCommand::ResetPassword) => commands::owner::reset_password(context).await,
         Command::Check => commands::check::run(context).await,
     }
 }
@@ -319,7 +334,10 @@ fn flags_of(cli: &Cli) -> Flags {
             flags.set("server.listen", args.listen.map(|address| address.to_string()));
             flags.set("setup.owner_email", args.owner_email.clone());
         }
-        Command::Worker(args) => flags.set("worker.parallel", args.parallel),
+        Command::Worker(args) => {
+            flags.set("worker.parallel", args.parallel);
+            flags.set("worker.listen", args.listen.map(|address| address.to_string()));
+        }
         _ => {}
     }
     flags

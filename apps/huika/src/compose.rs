@@ -219,7 +219,9 @@ impl Services {
     /// Everything that is served, closed and ready.
     pub fn router(&self, probes: Probes, limit: BodyLimit, options: HttpOptions) -> Router {
         let (api, description) = self.api(limit);
-        let pages = pages::router().merge(probes::router(probes, &description));
+        let pages = pages::router()
+            .merge(probes::router(probes))
+            .merge(probes::description(&description));
         finish(api.merge(pages), options)
     }
 
@@ -254,10 +256,10 @@ impl Services {
         huika_db::jobs::Worker {
             handlers: vec![
                 Arc::new(huika_loyalty::SettleDue(self.loyalty.clone())),
-                Arc::new(crate::jobs::TidyStaff(self.staff.clone())),
+                Arc::new(huika_staff::jobs::Tidy(self.staff.clone())),
             ],
             subscribers: subscribers(),
-            schedules: [huika_loyalty::schedules(), crate::jobs::schedules()].concat(),
+            schedules: [huika_loyalty::schedules(), huika_staff::jobs::schedules()].concat(),
             parallel,
             ..huika_db::jobs::Worker::new(self.db.clone(), self.ids.clone())
         }

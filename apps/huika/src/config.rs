@@ -78,6 +78,23 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
 }
 
+impl DatabaseConfig {
+    /// The file of a SQLite database. Absent for servers and for memory, and where the address spells the name in
+    /// percent codes, which the driver alone reads.
+    pub fn file(&self) -> Option<PathBuf> {
+        let address = self.url.reveal().strip_prefix("sqlite:")?;
+        let path = address.strip_prefix("//").unwrap_or(address);
+        let path = path.split('?').next().unwrap_or_default();
+        (path != ":memory:" && !path.contains('%')).then(|| path.into())
+    }
+
+    /// The file of a SQLite database that is not there yet.
+    pub(crate) fn missing_file(&self) -> Option<String> {
+        let file = self.file()?;
+        (!file.exists()).then(|| file.display().to_string())
+    }
+}
+
 /// The HTTP server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,7 +121,7 @@ pub struct SecurityConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// redis: or rediss: address. Absent: one node.
+    /// redis: or rediss: (TLS) address. Absent: one node.
     pub url: Option<Address>,
 }
 
@@ -139,6 +156,8 @@ pub struct WorkerConfig {
     pub enabled: bool,
     /// Jobs that run at once.
     pub parallel: usize,
+    /// Where `huika worker` answers `/metrics`, `/healthz` and `/readyz`. Absent: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How commands of many callers are put together.
@@ -201,6 +220,7 @@ impl Default for WorkerConfig {
         Self {
             enabled: true,
             parallel: 4,
+            listen: None,
         }
     }
 }
@@ -458,8 +478,13 @@ struct Layer {
 
 impl Layer {
     fn of_file(path: &Path, text: &str) -> Result<Self, CommandError> {
-        let settings: Dict =
-            Toml::from_str(text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+        // The error as a whole repeats the line that it is in, which may hold a password.
+        let settings: Dict = Toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+            let words = error.message().replace('\n', "; ");
+            invalid(format!("{}: line {line}: {words}", path.display()))
+        })?;
         Ok(Self {
             name: path.display().to_string(),
             settings,
@@ -644,8 +669,14 @@ mod tests {
                 assert!(error.contains(word), "{error} does not say {word}");
             }
         }
-        let secret = refused("[database]\nurl = [\"postgres://u:secret@h/d\"]", &[]);
-        assert!(!secret.contains("secret"), "{secret}");
+        for (secret, words) in [
+            ("[database]\nurl = [\"postgres://u:secret@h/d\"]", "database.url"),
+            ("[database]\nurl = \"postgres://u:secr\\et@h/d\"", "line 2"),
+            ("[database]\n\nurl = postgres://u:secret@h/d", "line 3"),
+        ] {
+            let error = refused(secret, &[]);
+            assert!(!error.contains("secr") && error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -38,11 +38,29 @@ problems! {
         en "The key file {path} cannot be used: {reason}"
         zh "密钥文件 {path} 无法使用：{reason}";
 
+        /// The file for the owner's new password cannot be written.
+        [422 "owner.login_unwritable"]
+        OwnerLoginUnwritable { path: String, reason: String }
+        en "The owner's new password goes to {path}, which cannot be written: {reason}. Remove an old file, let this user write to the folder, or run the command on a terminal."
+        zh "所有者的新密码需写入 {path}，但无法写入：{reason}。请删除旧文件、授予该目录的写权限，或在终端中运行此命令。";
+
+        /// Nobody owns this installation yet.
+        [409 "owner.missing"]
+        OwnerMissing
+        en "There is no owner yet: the first `huika serve` makes one."
+        zh "尚无所有者账号：首次运行 `huika serve` 时创建。";
+
         /// The database cannot be used.
         [503 "database.unusable"]
         DatabaseUnusable { reason: String }
         en "The database cannot be used: {reason}"
         zh "数据库无法使用：{reason}";
+
+        /// The file of a SQLite database is not there.
+        [422 "database.file_missing"]
+        DatabaseFileMissing { path: String }
+        en "There is no database file {path}: correct database.url. A new one is made by `huika migrate` or the first start."
+        zh "数据库文件 {path} 不存在：请修正 database.url。新数据库由 `huika migrate` 或首次启动创建。";
 
         /// The tables are older than the program.
         [409 "database.migrations_pending"]

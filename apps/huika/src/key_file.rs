@@ -1,16 +1,12 @@
 //! The file with the keys of personal data and secrets. It is made once and never overwritten: without it the
 //! personal data in the database cannot be read by anybody.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use huika_core::{Keyring, Rng};
 use zeroize::Zeroizing;
 
-use crate::error::CommandError;
+use crate::{error::CommandError, files};
 
 /// What a look at the file tells, without its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +58,7 @@ pub(crate) fn make(path: &Path, rng: &Rng) -> Result<Keyring, CommandError> {
         fs::create_dir_all(folder).map_err(|error| unusable(path, error))?;
     }
     let aside = path.with_extension(format!("{:016x}.new", rng.next_u64()));
-    let written = write_private(&aside, Keyring::generate(rng).as_bytes());
+    let written = files::write_private(&aside, Keyring::generate(rng).as_bytes());
     // Linking fails where the name exists, so that whole keys appear at once and none are ever replaced.
     let linked = written.and_then(|()| fs::hard_link(&aside, path));
     let _ = fs::remove_file(&aside);
@@ -70,18 +66,9 @@ pub(crate) fn make(path: &Path, rng: &Rng) -> Result<Keyring, CommandError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(path, error)),
         _ => {}
     }
+    // Personal data is written with these keys from now on.
+    files::sync_folder_of(path).map_err(|error| unusable(path, error))?;
     read(path)?.ok_or_else(|| unusable(path, "it was removed while it was being made"))
-}
-
-/// Writes a new file that only its owner may read.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(unix)]

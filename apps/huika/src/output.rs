@@ -5,6 +5,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    process::ExitCode,
     sync::Mutex,
     time::Duration,
 };
@@ -49,11 +50,19 @@ impl Output {
             let Failure { code, en, zh } = failure;
             print(&json!({ "error": { "code": code, "en": en, "zh": zh } }).to_string());
         } else {
-            print_aside(&format!(
-                "huika: {} ({})",
-                failure.in_language(self.language),
-                failure.code
-            ));
+            print_aside(&failure_line(failure, self.language));
+        }
+    }
+
+    /// The end of a command that has told its result before, as a server does when it listens. Why it failed goes to
+    /// standard error then, also with `--json`: the one object is printed.
+    pub(crate) fn ended(self, ended: Result<(), Failure>) -> ExitCode {
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                print_aside(&failure_line(&failure, self.language));
+                ExitCode::FAILURE
+            }
         }
     }
 
@@ -84,6 +93,10 @@ impl Output {
             form,
         }
     }
+}
+
+fn failure_line(failure: &Failure, language: Language) -> String {
+    format!("huika: {} ({})", failure.in_language(language), failure.code)
 }
 
 /// How far something is.
@@ -121,8 +134,12 @@ impl Progress {
     }
 
     /// Ends it and takes the bar away.
-    pub(crate) fn finish(self) {
-        if let Form::Bar(bar) = self.form {
+    pub(crate) fn finish(self) {}
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Form::Bar(bar) = &self.form {
             bar.finish_and_clear();
         }
     }

@@ -13,21 +13,18 @@ use axum::{
 /// Nothing on these pages is loaded or run.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 /// Where the front ends will be: member app, console, till.
-const FRONT_ENDS: [&str; 6] = [
-    "/m",
-    "/m/{*page}",
-    "/admin",
-    "/admin/{*page}",
-    "/pos",
-    "/pos/{*page}",
-];
+const FRONT_ENDS: [&str; 3] = ["/m", "/admin", "/pos"];
 
 /// The pages.
 pub(crate) fn router() -> Router {
     FRONT_ENDS
         .into_iter()
         .fold(Router::new().route("/", get(index)), |router, path| {
-            router.route(path, get(not_built))
+            router
+                .route(path, get(not_built))
+                // The wildcard does not match nothing.
+                .route(&format!("{path}/"), get(not_built))
+                .route(&format!("{path}/{{*page}}"), get(not_built))
         })
 }
 

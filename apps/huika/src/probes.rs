@@ -79,9 +79,7 @@ struct Readiness {
 }
 
 /// The routes of the probes.
-pub(crate) fn router(probes: Probes, description: &OpenApi) -> Router {
-    // Written once: it does not change while the process runs.
-    let description: Arc<str> = description.to_json().unwrap_or_default().into();
+pub(crate) fn router(probes: Probes) -> Router {
     Router::new()
         .route(
             "/healthz",
@@ -89,8 +87,14 @@ pub(crate) fn router(probes: Probes, description: &OpenApi) -> Router {
         )
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/openapi.json", get(async move || json(description.to_string())))
         .with_state(probes)
+}
+
+/// The description of the API.
+pub(crate) fn description(description: &OpenApi) -> Router {
+    // Written once: it does not change while the process runs.
+    let description: Arc<str> = description.to_json().unwrap_or_default().into();
+    Router::new().route("/openapi.json", get(async move || json(description.to_string())))
 }
 
 async fn ready(State(probes): State<Probes>) -> Response {

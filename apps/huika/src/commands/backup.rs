@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     cli::BackupArgs,
     compose,
     error::{CommandError, Failure, backup_failure},
-    key_file,
+    files::Unfinished,
 };
 
 /// Rows are small and alike: a higher level takes longer and saves little.
@@ -26,13 +26,10 @@ const COMPRESSION: Compression = Compression::new(4);
 pub(crate) async fn run(context: Context, args: BackupArgs) -> Result<ExitCode, Failure> {
     let target = &args.out;
     let refused = |error: std::io::Error| Failure::file(target, error);
-    let aside = beside(target);
-    // The file holds everything but keys, so it is made for its owner alone.
-    let _ = std::fs::remove_file(&aside);
-    key_file::write_private(&aside, b"").map_err(refused)?;
-    let file = File::options().write(true).open(&aside).map_err(refused)?;
-
+    context.refuse_missing_file()?;
     let db = context.connect().await?;
+    // The file holds everything but keys, so it is made for its owner alone.
+    let (unfinished, file) = Unfinished::create(target)?;
     let label = Bilingual::new("写入备份（字节）", "Writing the backup, bytes");
     let progress = context.output.progress(&context.clock, label, None);
     let mut hashed = Counting {
@@ -44,24 +41,15 @@ pub(crate) async fn run(context: Context, args: BackupArgs) -> Result<ExitCode, 
     let engine = db.engine().name();
     db.close().await;
     let plain_bytes = hashed.bytes;
-    let written = match taken {
-        Ok(report) => finish(hashed.inner).map(|()| report).map_err(refused),
-        Err(error) => Err(backup_failure(error)),
-    };
-    let verified = written.and_then(|report| {
-        let bytes = verify(&aside).map_err(refused)?;
-        if bytes != plain_bytes {
-            let reason = format!("{bytes} bytes came back of {plain_bytes}: the disk is full or broken");
-            return Err(CommandError::BackupFailed { reason }.into());
-        }
-        std::fs::rename(&aside, target).map_err(refused)?;
-        Ok(report)
-    });
+    let report = taken.map_err(backup_failure)?;
+    let file = finish(hashed.inner).map_err(refused)?;
+    let bytes = verify(unfinished.path()).map_err(refused)?;
+    if bytes != plain_bytes {
+        let reason = format!("{bytes} bytes came back of {plain_bytes}: the disk is full or broken");
+        return Err(CommandError::BackupFailed { reason }.into());
+    }
+    unfinished.finish(&file)?;
     progress.finish();
-    let report = verified.inspect_err(|_| {
-        // Half a backup must not be mistaken for one.
-        let _ = std::fs::remove_file(&aside);
-    })?;
 
     let (tables, rows, sha256) = (report.tables, report.rows, &report.sha256);
     let file_bytes = std::fs::metadata(target).map_err(refused)?.len();
@@ -82,19 +70,11 @@ pub(crate) async fn run(context: Context, args: BackupArgs) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name in the same folder, so that renaming moves no data.
-fn beside(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    target.with_file_name(name)
-}
-
-fn finish(encoder: GzEncoder<BufWriter<File>>) -> std::io::Result<()> {
-    let file = encoder
+fn finish(encoder: GzEncoder<BufWriter<File>>) -> std::io::Result<File> {
+    encoder
         .finish()?
         .into_inner()
-        .map_err(std::io::IntoInnerError::into_error)?;
-    file.sync_all()
+        .map_err(std::io::IntoInnerError::into_error)
 }
 
 /// Reads back what was written: the checksum of the compression vouches for every byte. Tells how many there are.

@@ -10,9 +10,10 @@ use crate::{checks, error::Failure};
 
 pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     let mut verdicts = checks::of_settings(&context.config);
-    let db = match missing_file(&context) {
-        Some(reason) => Err(reason),
-        None => context.connect().await.map_err(|failure| failure.en),
+    // A check makes no database.
+    let db = match context.refuse_missing_file() {
+        Err(missing) => Err(missing.to_string().trim_end_matches('.').to_owned()),
+        Ok(()) => context.connect().await.map_err(|failure| failure.en),
     };
     verdicts.extend(checks::of_surroundings(&context.config, db).await);
     let unsafe_settings = checks::count_unsafe(&verdicts);
@@ -40,17 +41,4 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Connecting to SQLite makes the file; a check must not.
-fn missing_file(context: &Context) -> Option<String> {
-    let address = context.config.database.url.reveal();
-    let path = address.strip_prefix("sqlite:")?;
-    let path = path
-        .trim_start_matches("//")
-        .split('?')
-        .next()
-        .unwrap_or_default();
-    (path != ":memory:" && !std::path::Path::new(path).exists())
-        .then(|| format!("there is no file {path} yet; `huika migrate` or the first start makes it"))
 }

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
+pub(crate) mod owner;
 pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod serve;
@@ -49,18 +50,33 @@ impl Context {
         }
     }
 
-    /// A number on a database whose tables are current.
-    pub(crate) async fn enter(&self, how: Migrate) -> Result<Workplace, Failure> {
+    /// Connecting to SQLite makes the file. What only reads must not make one where an address was mistyped.
+    pub(crate) fn refuse_missing_file(&self) -> Result<(), CommandError> {
+        match self.config.database.missing_file() {
+            Some(path) => Err(CommandError::DatabaseFileMissing { path }),
+            None => Ok(()),
+        }
+    }
+
+    /// A database whose tables are current.
+    pub(crate) async fn database(&self, how: Migrate) -> Result<Db, Failure> {
+        if how == Migrate::Refuse {
+            self.refuse_missing_file()?;
+        }
         let db = self.connect().await?;
         compose::prepare(&db, how).await?;
-        Workplace::enter(db).await
+        Ok(db)
+    }
+
+    /// A number on a database whose tables are current.
+    pub(crate) async fn enter(&self, how: Migrate) -> Result<Workplace, Failure> {
+        Workplace::enter(self.database(how).await?).await
     }
 
     /// A number and the services, on a database of this process alone or of several that share Redis. The number
     /// comes last: what fails before leaves none behind.
     pub(crate) async fn open(&self, how: Migrate) -> Result<(Workplace, Services), Failure> {
-        let db = self.connect().await?;
-        compose::prepare(&db, how).await?;
+        let db = self.database(how).await?;
         let (keyring, nonces) = (self.keyring(&db).await?, self.nonces().await?);
         let place = Workplace::enter(db).await?;
         let services = Services::start(&place, keyring, nonces, &self.config.committer);

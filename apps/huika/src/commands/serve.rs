@@ -1,10 +1,9 @@
 //! `huika serve`: start, serve until told to stop, stop in order.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use huika_core::{Bilingual, Clock};
 use huika_http::{BodyLimit, HttpOptions};
-use huika_staff::FirstOwner;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -15,8 +14,8 @@ use crate::{
     compose::{Migrate, Services, Workplace},
     config::{Config, Environment},
     error::{CommandError, Failure},
-    key_file,
-    output::{Output, print_aside},
+    output::print_aside,
+    owner_login::OwnerLogin,
     probes::Probes,
     server::Server,
     signals::StopSignals,
@@ -50,9 +49,9 @@ pub(crate) async fn run(context: Context, args: ServeArgs) -> Result<ExitCode, F
         let fields = json!({ "base_url": base_url, "owner_login_file": owner_file });
         context.output.result(&fields, &Bilingual::default());
     }
-    serve(place, services, server, metrics, signals, &context.config).await?;
+    let ended = serve(place, services, server, metrics, signals, &context.config).await;
     tracing::info!("the server has stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(context.output.ended(ended))
 }
 
 /// Refuses what is unsafe for production, with the words of `huika check`.
@@ -86,6 +85,15 @@ pub(crate) fn start_metrics(clock: &Clock) -> Result<Metrics, Failure> {
     Ok(Metrics::start(clock).map_err(refused)?)
 }
 
+/// What every answer of this process is made with.
+pub(crate) fn http_options(config: &Config, place: &Workplace) -> HttpOptions {
+    HttpOptions {
+        clock: place.db.clock().clone(),
+        rng: place.db.rng().clone(),
+        timeout: Duration::from_secs(config.server.request_timeout_seconds),
+    }
+}
+
 /// Serves until the process is told to stop. Then nothing new is accepted, what runs is finished, the worker lets
 /// its jobs finish, and the node number is given back.
 pub(crate) async fn serve(
@@ -96,19 +104,10 @@ pub(crate) async fn serve(
     signals: StopSignals,
     config: &Config,
 ) -> Result<(), Failure> {
-    let (clock, rng) = (place.db.clock().clone(), place.db.rng().clone());
+    let clock = place.db.clock().clone();
     let probes = Probes::new(place.db.clone(), metrics.clone());
     let limit = BodyLimit::bytes(config.server.max_body_bytes);
-    let timeout = Duration::from_secs(config.server.request_timeout_seconds);
-    let router = services.router(
-        probes.clone(),
-        limit,
-        HttpOptions {
-            clock: clock.clone(),
-            rng,
-            timeout,
-        },
-    );
+    let router = services.router(probes.clone(), limit, http_options(config, &place));
     let worker = config
         .worker
         .enabled
@@ -142,42 +141,25 @@ pub(crate) async fn serve(
 async fn first_start(context: &Context, services: &Services) -> Result<Option<PathBuf>, Failure> {
     let setup = &context.config.setup;
     ensure_program(&services.loyalty, setup.currency, &setup.time_zone).await?;
-    let owner = services.staff.ensure_owner(&setup.owner_email, None).await?;
-    Ok(owner.and_then(|owner| show_owner(context, &owner)))
-}
-
-/// Shows the password of the first owner once. Where standard error is no terminal it may end in a log, so the
-/// password goes to a file of its own. If that cannot be written it is shown after all: nobody could log in without.
-fn show_owner(context: &Context, owner: &FirstOwner) -> Option<PathBuf> {
-    let FirstOwner { email, password } = owner;
-    let Output { json, language } = context.output;
-    let shown = Bilingual::new(
-        format!("\n  所有者账号（仅显示一次，请立即记录）：\n  邮箱：{email}\n  密码：{password}\n"),
-        format!(
-            "\n  The owner's log-in, shown this once. Write it down:\n  e-mail:   {email}\n  password: {password}\n"
-        ),
-    );
-    if !json && std::io::stderr().is_terminal() {
-        context.output.say(&shown);
-        return None;
+    // Asked before anything is written, since this runs at every start.
+    let staff = &services.staff;
+    if staff.first_owner().await?.is_some() {
+        return Ok(None);
     }
-    let path = context
-        .config
-        .security
-        .key_file
-        .with_file_name("owner-login.json");
-    let text = json!({ "email": email, "password": password }).to_string();
-    // Only a first start comes here: what lies there is of an earlier installation.
-    let _ = std::fs::remove_file(&path);
-    let place = path.display();
-    if let Err(error) = key_file::write_private(&path, text.as_bytes()) {
-        print_aside(&format!("huika: {place}: {error}"));
-        print_aside(shown.in_language(language));
-        return None;
+    let login = OwnerLogin::prepare(context, &setup.owner_email, staff.new_password())?;
+    match staff
+        .ensure_owner(&setup.owner_email, Some(login.password().to_owned()))
+        .await
+    {
+        Ok(Some(_)) => Ok(login.hand_over(context)),
+        // Another node made the owner meanwhile.
+        Ok(None) => {
+            login.withdraw();
+            Ok(None)
+        }
+        Err(error) => {
+            login.withdraw();
+            Err(error.into())
+        }
     }
-    context.output.say(&Bilingual::new(
-        format!("所有者账号已写入 {place}，请记录后删除该文件。"),
-        format!("The owner's log-in was written to {place}: note it, then remove the file."),
-    ));
-    Some(path)
 }

@@ -10,13 +10,12 @@ use serde_json::json;
 
 use super::Context;
 use crate::{
-    compose::{self, Migrate},
+    compose::Migrate,
     error::{CommandError, Failure},
 };
 
 pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
-    let db = context.connect().await?;
-    compose::prepare(&db, Migrate::Refuse).await?;
+    let db = context.database(Migrate::Refuse).await?;
     let progress = context.output.progress(
         &context.clock,
         Bilingual::new("核验账户", "Verifying accounts"),
@@ -32,6 +31,28 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
             crate::output::print(&format!("{}: {}", finding.row, finding.problem));
         }
     }
+    let words = figures(&ledger, &orders);
+    context.output.result(
+        &json!({ "clean": clean, "ledger": ledger, "orders": orders }),
+        &words,
+    );
+    if clean {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !context.output.json {
+        context.output.failure(
+            &CommandError::NotClean {
+                findings: ledger.findings,
+            }
+            .into(),
+        );
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// What was checked, in words.
+pub(crate) fn figures(ledger: &VerifyReport, orders: &OrdersVerification) -> Bilingual {
+    let clean = ledger.is_clean();
     let figures = (
         ledger.accounts,
         ledger.postings,
@@ -41,7 +62,7 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
         orders.documents,
     );
     let (accounts, postings, entries, lots, holds, documents) = figures;
-    let words = Bilingual::new(
+    Bilingual::new(
         format!(
             "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、单据 {documents}。{}",
             if clean {
@@ -59,23 +80,7 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
                 "Not everything adds up."
             }
         ),
-    );
-    context.output.result(
-        &json!({ "clean": clean, "ledger": ledger, "orders": orders }),
-        &words,
-    );
-    if clean {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !context.output.json {
-        context.output.failure(
-            &CommandError::NotClean {
-                findings: ledger.findings,
-            }
-            .into(),
-        );
-    }
-    Ok(ExitCode::FAILURE)
+    )
 }
 
 /// Checks everything that is stored, on one snapshot. `on_accounts` is told how many accounts were checked.

@@ -42,6 +42,13 @@ fn errors_are_one_line_in_words_or_one_object() {
     let place = Place::new();
     let verify = ["verify", "--database-url", "sqlite:new.db"];
     let answer = place.huika(&verify);
+    assert!(
+        answer.code == 1 && answer.err.contains("database.file_missing"),
+        "{}",
+        answer.err
+    );
+    place.write("new.db", "");
+    let answer = place.huika(&verify);
     assert_eq!((answer.code, answer.out.as_str()), (1, ""));
     assert_eq!(answer.err.lines().count(), 1, "{}", answer.err);
     assert!(
@@ -58,6 +65,106 @@ fn errors_are_one_line_in_words_or_one_object() {
     let error = &answer.json()["error"];
     assert_eq!(error["code"], "database.migrations_pending");
     assert!(error["en"].is_string() && error["zh"].is_string());
+}
+
+/// What every command says to programs: one object, whether it succeeds or not.
+#[tokio::test]
+async fn with_json_every_command_prints_one_object() {
+    let place = Place::new();
+    place.write("orders.csv", &orders_csv(3, ""));
+    let listen = ["--listen", "127.0.0.1:0"];
+    let commands: [&[&str]; 14] = [
+        &["migrate"],
+        &["serve", listen[0], listen[1]],
+        &["worker", listen[0], listen[1]],
+        &["demo", "--members", "5", "--data-dir", "shop"],
+        &["demo", "--serve", "--port", "0", "--data-dir", "shop"],
+        &["import", "purchases", "orders.csv", "--format", "csv"],
+        &["export", "--what", "purchases", "--out", "rows.csv"],
+        &["verify"],
+        &["report"],
+        &["openapi"],
+        &["backup", "--out", "backup.gz"],
+        &["restore", "backup.gz", "--database-url", "sqlite:restored.db"],
+        &["owner", "reset-password"],
+        &["check"],
+    ];
+    let help = place.huika(&["--help"]).done().out;
+    let listed = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .split("Options:")
+        .next()
+        .unwrap();
+    let mut names = listed
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    assert!(names.clone().count() > 10, "{help}");
+    let forgotten = names.find(|name| !commands.iter().any(|command| command[0] == *name));
+    assert_eq!(forgotten, None, "add it to this test");
+
+    for command in commands {
+        let arguments = [command, &["--json"]].concat();
+        let broken = place.huika(&[&arguments[..], &["--config", "nowhere.toml"]].concat());
+        assert_eq!((broken.code, broken.err.as_str()), (1, ""), "{command:?}");
+        assert_eq!(broken.json()["error"]["code"], "config.invalid", "{command:?}");
+        if matches!(command[0], "serve" | "worker") || command.contains(&"--serve") {
+            let mut server = place.serve(command, &[]);
+            assert!(server.said["base_url"].is_string(), "{command:?}");
+            server.process.terminate();
+            assert_eq!(server.said_more(), "", "{command:?}");
+            assert!(server.process.ended().await.success(), "{command:?}");
+        } else {
+            if command[0] == "owner" {
+                std::fs::remove_file(place.path("data/owner-login.json")).unwrap();
+            }
+            let answer = place.huika(&arguments).done();
+            assert!(answer.json().is_object(), "{command:?}");
+        }
+    }
+}
+
+/// A mistyped address must not leave an empty shop behind that the next command finds.
+#[test]
+fn what_only_reads_makes_no_database() {
+    let place = Place::new();
+    for command in [
+        &["verify"][..],
+        &["report"],
+        &["worker"],
+        &["export", "--what", "members", "--out", "rows.csv"],
+        &["backup", "--out", "backup.gz"],
+        &["owner", "reset-password"],
+        &["check"],
+    ] {
+        for url in ["sqlite:typo.db", "sqlite://typo.db?mode=rwc"] {
+            let refused = place.huika(&[command, &["--json", "--database-url", url]].concat());
+            assert_eq!(refused.code, 1, "{command:?}");
+            assert!(
+                refused.out.contains("no database file typo.db"),
+                "{}",
+                refused.out
+            );
+        }
+    }
+    assert_eq!(std::fs::read_dir(place.path(".")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_server_that_does_not_answer_leaves_no_half_backup() {
+    let place = Place::new();
+    let url = "postgres://u:secret@127.0.0.1:1/d";
+    let refused = place.huika(&["backup", "--out", "backup.gz", "--database-url", url]);
+    assert!(
+        refused.code == 1 && refused.err.contains("database.unusable"),
+        "{}",
+        refused.err
+    );
+    assert!(!refused.err.contains("secret"), "{}", refused.err);
+    assert_eq!(std::fs::read_dir(place.path(".")).unwrap().count(), 0);
 }
 
 #[test]
@@ -128,7 +235,7 @@ fn check_says_what_is_missing_and_serve_refuses_what_is_unsafe() {
         .collect();
     let unsafe_settings = [
         "check.open_without_https",
-        "check.key_file_default",
+        "check.key_file_beside_data",
         "check.key_file_missing",
     ];
     assert_eq!(
@@ -415,6 +522,8 @@ db_test! { unmigrated,
 
         let restored = place.huika(&["restore", "there.gz", "--json", "--database-url", cx.url()]).done().json();
         assert_eq!((&restored["rows"], &restored["clean"]), (&taken["rows"], &json!(true)), "{restored}");
+        let verified = place.huika(&["verify", "--json", "--database-url", cx.url()]).done().json();
+        assert_eq!((&restored["ledger"], &restored["orders"]), (&verified["ledger"], &verified["orders"]));
         let figures = |url: &str| place.huika(&["report", "--json", "--database-url", url]).done().json();
         assert_eq!(figures(cx.url()), figures(demo));
 
@@ -423,7 +532,8 @@ db_test! { unmigrated,
         assert_eq!((refused.code, &refused.json()["error"]["code"]), (1, &json!("backup.failed")));
 
         place.huika(&["backup", "--out", "back.gz", "--database-url", cx.url()]).done();
-        place.huika(&["restore", "back.gz", "--database-url", "sqlite:back.db"]).done();
+        let told = place.huika(&["restore", "back.gz", "--database-url", "sqlite:back.db"]).done();
+        assert!(told.out.contains("Everything adds up"), "{}", told.out);
         assert_eq!(figures("sqlite:back.db"), figures(demo));
         place.huika(&["verify", "--database-url", "sqlite:back.db"]).done();
     }

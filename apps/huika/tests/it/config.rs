@@ -17,9 +17,12 @@ fn the_example_file_names_every_setting_with_its_default() {
     // Settings without a default are commented out; with them the example knows all.
     let complete = EXAMPLE
         .replace("# public_url", "public_url")
-        .replace("# url", "url");
+        .replace("# url", "url")
+        .replace("# listen", "listen");
     let config = load(&complete);
-    assert!(config.server.public_url.is_some() && config.redis.url.is_some());
+    assert!(
+        config.server.public_url.is_some() && config.redis.url.is_some() && config.worker.listen.is_some()
+    );
     let table: toml::Table = complete.parse().unwrap();
     let mut named: Vec<String> = Vec::new();
     for (section, value) in &table {

@@ -1,4 +1,4 @@
-//! Dependencies go one way: kernel < integrations < modules < apps (design.md section 2). Cargo keeps crates from
+//! Dependencies go one way: kernel < integrations < modules < apps. Cargo keeps crates from
 //! using what they do not name; this keeps them from naming what they must not use.
 
 use std::collections::BTreeSet;
@@ -67,7 +67,7 @@ fn refuse(from: &Package, to: &Package, kind: DependencyKind) -> Option<&'static
         Room::Modules => allowed(&MODULES, &from.name, &to.name),
         Room::Integrations | Room::Apps => false,
     };
-    (!inside).then_some("is not among the edges that design.md allows")
+    (!inside).then_some("is not among the edges that ARCHITECTURE.md allows")
 }
 
 #[test]

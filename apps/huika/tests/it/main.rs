@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod dependencies;
 mod generated;
+mod import;
 mod permissions;
 mod privacy;
 mod process;

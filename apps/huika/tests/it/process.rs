@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a server may take to start or to stop, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A folder with its own configuration, keys and data.
@@ -94,13 +94,12 @@ impl Place {
         Running(command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap())
     }
 
-    /// Starts `huika serve` or `huika demo --serve` and waits until it says where it listens.
+    /// Starts `huika serve`, `huika demo --serve` or `huika worker --listen` and waits until it says where it listens.
     pub(crate) fn serve(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
         let mut process = self.start(&[arguments, &["--json"]].concat(), variables);
         let mut line = String::new();
-        BufReader::new(process.0.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("the server says {line:?}: {}", self.read("server.log")));
         let base_url = said["base_url"]
@@ -109,6 +108,7 @@ impl Place {
             .to_owned();
         Server {
             process,
+            stdout,
             base_url,
             said,
             http: reqwest::Client::new(),
@@ -164,6 +164,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// A server that runs.
 pub(crate) struct Server {
     pub(crate) process: Running,
+    stdout: BufReader<ChildStdout>,
     pub(crate) base_url: String,
     /// What it said when it started.
     pub(crate) said: Value,
@@ -174,6 +175,13 @@ impl Server {
     /// Host and port.
     pub(crate) fn address(&self) -> String {
         self.base_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// What it has said after that; waits for its end.
+    pub(crate) fn said_more(&mut self) -> String {
+        let mut more = String::new();
+        self.stdout.read_to_string(&mut more).unwrap();
+        more
     }
 
     /// Stops in order and expects a clean end.

@@ -249,7 +249,12 @@ async fn a_server_that_lost_its_number_stops_at_once() {
         1
     );
     assert_eq!(server.process.ended().await.code(), Some(1));
-    assert!(place.read("server.log").contains("the node number is lost"));
+    let log = place.read("server.log");
+    assert!(
+        log.contains("the node number is lost") && log.contains("node.lease_lost"),
+        "{log}"
+    );
+    assert_eq!(server.said_more(), "", "one object was printed before");
 }
 
 #[tokio::test]
@@ -257,12 +262,128 @@ async fn a_worker_runs_beside_a_server_and_stops_in_order() {
     let place = Place::new();
     let variables = [("HUIKA_WORKER__ENABLED", "false")];
     let server = place.serve(&["serve", "--listen", "127.0.0.1:0"], &variables);
-    let mut worker = place.start(&["worker", "--parallel", "2"], &[]);
+    let worker = place.serve(&["worker", "--parallel", "2", "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(
+        (&worker.said["parallel"], &worker.said["node"]),
+        (&json!(2), &json!(1))
+    );
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let response = worker
+            .http
+            .get(format!("{}{path}", worker.base_url))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+    }
+    // It serves no API; what it does shows in its metrics.
+    let api = format!("{}/api/admin/v1/jobs", worker.base_url);
+    assert_eq!(worker.http.get(api).send().await.unwrap().status().as_u16(), 404);
+    let metrics = format!("{}/metrics", worker.base_url);
+    let stopwatch = Clock::system().stopwatch();
+    while !worker
+        .http
+        .get(&metrics)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+        .contains("huika_tx_seconds")
+    {
+        assert!(
+            stopwatch.elapsed() < ANSWER_WITHIN,
+            "nothing shows in the metrics"
+        );
+        Clock::system().sleep(LOOK_AGAIN).await;
+    }
+    worker.stop().await;
+
+    // Without an address it runs too.
+    let worker = place.start(&["worker"], &[]);
     until("the worker runs", || {
-        place.read("server.log").contains("the worker runs")
+        place.read("server.log").matches("the worker runs").count() == 2
     })
     .await;
     worker.terminate();
+    let mut worker = worker;
     assert!(worker.ended().await.success());
+    server.stop().await;
+}
+
+/// A log may be read by many; a password that nobody was told helps nobody.
+#[tokio::test]
+async fn the_first_password_is_on_disk_before_it_counts() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("data")).unwrap();
+    place.write("data/owner-login.json", "of an earlier installation");
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let refused = place.huika(&[&serve[..], &["--json"]].concat());
+    assert_eq!(
+        (
+            refused.code,
+            &refused.json()["error"]["code"],
+            refused.err.contains("password")
+        ),
+        (1, &json!("owner.login_unwritable"), false),
+        "{}",
+        refused.err
+    );
+    assert_eq!(place.read("data/owner-login.json"), "of an earlier installation");
+
+    // Nobody has become the owner meanwhile, with a password that is lost.
+    std::fs::remove_file(place.path("data/owner-login.json")).unwrap();
+    let server = place.serve(&serve, &[]);
+    let token = owner_token(&place, &server).await;
+    assert!(!token.is_empty());
+    assert_eq!(server.said["owner_login_file"], "data/owner-login.json");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = std::fs::metadata(place.path("data/owner-login.json")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_who_lost_the_password_gets_another_one() {
+    let place = Place::new();
+    let reset = ["owner", "reset-password", "--json"];
+    place.huika(&["migrate"]).done();
+    let nobody = place.huika(&reset);
+    assert_eq!(
+        (nobody.code, &nobody.json()["error"]["code"]),
+        (1, &json!("owner.missing"))
+    );
+
+    let server = place.serve(&["serve", "--listen", "127.0.0.1:0"], &[]);
+    let first = place.read("data/owner-login.json");
+    // The file may hold what is in force: it is not replaced.
+    let refused = place.huika(&reset);
+    assert_eq!(
+        (refused.code, &refused.json()["error"]["code"]),
+        (1, &json!("owner.login_unwritable"))
+    );
+    owner_token(&place, &server).await;
+
+    std::fs::remove_file(place.path("data/owner-login.json")).unwrap();
+    let told = place.huika(&reset).done().json();
+    assert_eq!(
+        told,
+        json!({"email": "owner@localhost", "owner_login_file": "data/owner-login.json"})
+    );
+    assert_ne!(place.read("data/owner-login.json"), first);
+    owner_token(&place, &server).await;
+    let url = format!("{}/api/admin/v1/sessions", server.base_url);
+    let response = server
+        .http
+        .post(url)
+        .header("content-type", "application/json")
+        .body(first)
+        .send()
+        .await;
+    assert_eq!(response.unwrap().status().as_u16(), 401);
     server.stop().await;
 }

@@ -23,7 +23,7 @@ use crate::{
     compose::{self, Migrate, Services},
     config::{Address, Config, Environment},
     error::{CommandError, Failure},
-    key_file,
+    files,
     output::print_aside,
     server::Server,
     signals::StopSignals,
@@ -83,8 +83,8 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<ExitCode
     let metrics = serve::start_metrics(&context.clock)?;
     let (place, services) = context.open(Migrate::Apply).await?;
     tell(&context, &folder, &log_ins, server.address(), true);
-    serve::serve(place, services, server, metrics, signals, &context.config).await?;
-    Ok(ExitCode::SUCCESS)
+    let ended = serve::serve(place, services, server, metrics, signals, &context.config).await;
+    Ok(context.output.ended(ended))
 }
 
 /// The settings as they are, but with the demo's own database, keys and port.
@@ -132,7 +132,7 @@ async fn make(context: &Context, folder: &Folder, args: &DemoArgs) -> Result<(),
     let text = serde_json::to_string_pretty(&log_ins).unwrap_or_default();
     // It belongs to a database that is gone, or to this one.
     let _ = std::fs::remove_file(&path);
-    key_file::write_private(&path, text.as_bytes()).map_err(|error| Failure::file(&path, error))?;
+    files::write_private(&path, text.as_bytes()).map_err(|error| Failure::file(&path, error))?;
     std::fs::remove_file(folder.making()).map_err(|error| Failure::file(&folder.making(), error))?;
     let year::Figures {
         members,

@@ -20,7 +20,7 @@ use crate::{
     cli::{ExportArgs, ExportWhat},
     compose::Migrate,
     error::{CommandError, Failure},
-    key_file,
+    files::Unfinished,
 };
 
 pub(crate) async fn run(context: Context, args: ExportArgs) -> Result<ExitCode, Failure> {
@@ -32,22 +32,10 @@ pub(crate) async fn run(context: Context, args: ExportArgs) -> Result<ExitCode, 
         write(&context, &args, std::io::stdout()).await?;
         return Ok(ExitCode::SUCCESS);
     };
-    let refused = |error: std::io::Error| Failure::file(&out, error);
-    let mut aside = out.file_name().unwrap_or_default().to_owned();
-    aside.push(".partial");
-    let aside = out.with_file_name(aside);
-    let _ = std::fs::remove_file(&aside);
     // Rows about people: for whoever exports them alone.
-    key_file::write_private(&aside, b"").map_err(refused)?;
-    let file = std::fs::File::options()
-        .write(true)
-        .open(&aside)
-        .map_err(refused)?;
-    let rows = write(&context, &args, &file).await.inspect_err(|_| {
-        let _ = std::fs::remove_file(&aside);
-    })?;
-    file.sync_all().map_err(refused)?;
-    std::fs::rename(&aside, &out).map_err(refused)?;
+    let (unfinished, file) = Unfinished::create(&out)?;
+    let rows = write(&context, &args, &file).await?;
+    unfinished.finish(&file)?;
     tell(&context, rows, &out);
     Ok(ExitCode::SUCCESS)
 }
