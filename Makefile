@@ -28,6 +28,8 @@ test: ## Run every test (HUIKA_TEST_DEMAND=postgres,mysql,redis insists on those
 check: ## Check format, lints, generated files and dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@# Which crate may use which, read from cargo metadata.
+	cargo test --quiet -p huika --test it dependencies::
 	scripts/check-generated
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  set -x; cargo deny check; \

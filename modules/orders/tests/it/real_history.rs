@@ -1,7 +1,7 @@
 //! The figures of a real shop: all of "Online Retail", 541,909 rows.
 //!
-//! The file is not part of the repository. `HUIKA_ONLINE_RETAIL` names it; without, these tests say that they
-//! are skipped. The figures are those of shared/data/README.md, computed by other means.
+//! The file is not part of the repository. `HUIKA_TEST_ONLINE_RETAIL` names it; without, these tests say that they
+//! are skipped. The figures were computed from the file by other means.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,9 @@ use crate::shop::{Shop, migrations};
     reason = "tests have no composition root that could pass settings down, and a skipped one says so"
 )]
 fn file() -> Option<PathBuf> {
-    let path = std::env::var("HUIKA_ONLINE_RETAIL").ok();
+    let path = std::env::var("HUIKA_TEST_ONLINE_RETAIL").ok();
     if path.is_none() {
-        eprintln!("*** SKIPPED: HUIKA_ONLINE_RETAIL does not name the file online-retail.csv.gz");
+        eprintln!("*** SKIPPED: HUIKA_TEST_ONLINE_RETAIL does not name the file online-retail.csv.gz");
     }
     path.map(PathBuf::from)
 }
