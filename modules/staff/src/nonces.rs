@@ -191,6 +191,12 @@ mod tests {
         InProcess::new(Timestamp::from_millis((NOW_S - 1_000) * 1_000), capacity)
     }
 
+    #[test]
+    fn redis_may_be_reached_over_tls() {
+        // Without the feature such an address is refused before anybody is asked.
+        assert!(redis::Client::open("rediss://cache.example:6379").is_ok());
+    }
+
     fn client(number: i64) -> ApiClientId {
         ApiClientId::from_i64(number)
     }
