@@ -7,15 +7,15 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 use huika_core::{Clock, IdGenerator, Keyring, Permission, ProblemKind, Rng};
 use huika_db::{
-    Db, DbOptions, Migration, NodeLease, kernel_migrations, migrate,
+    BatchOptions, Db, DbOptions, Migration, NodeLease, kernel_migrations, migrate,
     outbox::{self, Subscriber},
     pending_migrations,
 };
 use huika_http::{Authenticator, BodyLimit, HttpOptions, api_description, authenticated, finish};
-use huika_ledger::{Ledger, LedgerOptions};
-use huika_loyalty::{Loyalty, LoyaltyOptions};
+use huika_ledger::Ledger;
+use huika_loyalty::Loyalty;
 use huika_members::Members;
-use huika_orders::{Orders, OrdersOptions};
+use huika_orders::Orders;
 use huika_staff::{NonceStore, Staff};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -182,7 +182,10 @@ impl Services {
     /// Starts them, in the order of their dependencies.
     pub fn start(place: &Workplace, keyring: Keyring, nonces: NonceStore, options: &CommitterConfig) -> Self {
         let (db, ids) = (place.db.clone(), place.ids.clone());
-        let (lanes, max_batch) = (options.lanes, options.max_batch);
+        let options = BatchOptions {
+            lanes: options.lanes,
+            max_batch: options.max_batch,
+        };
         let keyring = Arc::new(keyring);
         let staff = Staff::new(
             db.clone(),
@@ -192,20 +195,9 @@ impl Services {
             nonces,
         );
         let members = Members::new(db.clone(), ids.clone(), keyring);
-        let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions { lanes, max_batch });
-        let loyalty = Loyalty::start(
-            db.clone(),
-            ids.clone(),
-            ledger,
-            members.clone(),
-            &LoyaltyOptions { lanes, max_batch },
-        );
-        let orders = Orders::start(
-            db.clone(),
-            ids.clone(),
-            loyalty.clone(),
-            &OrdersOptions { lanes, max_batch },
-        );
+        let ledger = Ledger::new(db.clone(), ids.clone(), &options);
+        let loyalty = Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &options);
+        let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &options);
         Self {
             db,
             ids,

@@ -5,6 +5,7 @@
 //! and passes down: no other crate may read the wall clock or the system's randomness (clippy.toml).
 
 mod access;
+mod chain;
 mod clock;
 mod id;
 mod idempotency;
@@ -17,6 +18,7 @@ mod secret;
 mod time;
 
 pub use access::{Actor, Denied, Permission};
+pub use chain::Chain;
 pub use clock::{Clock, Stopwatch};
 pub use id::{Id, IdGenerator, IdKind, MAX_NODE, MemberId, MemberKind, ParseIdError};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};

@@ -18,6 +18,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection; multi-row statements have five sizes each.
 const STATEMENT_CACHE: usize = 400;
 const SQLITE_READERS: u32 = 4;
+/// The same on SQLite, where it is the wait for the one writer's turn. Below the time limit of a request, so that
+/// a writer that is kept busy shows as a busy system.
+const SQLITE_TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An engine that Huika runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,7 +179,7 @@ async fn connect_sqlite(url: &str) -> Result<Pools, DbError> {
     }
     let pool = || {
         SqlitePoolOptions::new()
-            .acquire_timeout(Duration::from_secs(30))
+            .acquire_timeout(SQLITE_TURN_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
@@ -199,7 +202,7 @@ async fn connect_postgres(url: &str, options: &DbOptions) -> Result<Pools, DbErr
         .application_name("huika")
         .statement_cache_capacity(STATEMENT_CACHE)
         .options([
-            ("lock_timeout", "10s"),
+            ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("timezone", "UTC"),
         ]);
@@ -225,7 +228,7 @@ async fn connect_mysql(url: &str, options: &DbOptions) -> Result<Pools, DbError>
                     .await?;
                 connection
                     .execute(
-                        "SET SESSION innodb_lock_wait_timeout = 10, \
+                        "SET SESSION innodb_lock_wait_timeout = 5, \
                          sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
                     )
                     .await

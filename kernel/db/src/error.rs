@@ -17,6 +17,12 @@ pub enum DbError {
     /// The database cannot be reached.
     #[error("the database cannot be reached")]
     Unavailable(#[source] sqlx::Error),
+    /// The database, or the turn at it, took too long. What was asked for was done once or not at all.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// The body of a transaction panicked, which rolled it back.
+    #[error("the transaction panicked")]
+    Panicked,
     /// A row holds what the code never writes.
     #[error("column {column} holds an impossible value")]
     Corrupt {
@@ -37,7 +43,12 @@ pub enum DbError {
 impl DbError {
     /// Whether the same transaction may succeed when it runs again.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Contended(_) | Self::Stale(_) | Self::Unavailable(_))
+        matches!(self, Self::Contended(_) | Self::Stale(_)) || self.is_outage()
+    }
+
+    /// Whether the database, rather than what was asked of it, is the reason: asking for less does not help.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Busy(_))
     }
 
     /// Whether it is worth running the transaction again at once. Not after waiting for a connection in vain:
@@ -45,14 +56,9 @@ impl DbError {
     pub(crate) fn passes_by_itself(&self) -> bool {
         let no_connection = matches!(
             self,
-            Self::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+            Self::Busy(_) | Self::Unavailable(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
         );
         self.is_retryable() && !no_connection
-    }
-
-    /// Whether a unique constraint was violated.
-    pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Duplicate(_))
     }
 
     /// A column of ours holds what we never write.

@@ -21,7 +21,7 @@ pub mod outbox;
 mod tx;
 mod value;
 
-pub use batch::{Batcher, BatcherClosed, RunBatch};
+pub use batch::{BatchOptions, Batcher, BatcherClosed, RunBatch};
 pub use connect::{Db, DbOptions, Engine};
 pub use error::DbError;
 pub use migrate::{Migration, kernel_migrations, migrate, pending_migrations};

@@ -17,6 +17,8 @@ use crate::{
 
 /// How often a transaction runs again after a collision before the caller is told that the system is busy.
 const MAX_TRIES: u32 = 10;
+/// How long after its first try a transaction may run again: one wait for a lock is half of it.
+const RETRY_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_PAUSE_MS: u64 = 2;
 const LONGEST_PAUSE_MS: u64 = 500;
 
@@ -98,7 +100,7 @@ impl Db {
                 break result;
             };
             metrics::counter!("huika_tx_retries_total", "tx" => name).increment(1);
-            if tries == MAX_TRIES {
+            if tries == MAX_TRIES || stopwatch.elapsed() >= RETRY_WITHIN {
                 tracing::warn!(tx = name, tries, %cause, "transaction given up");
                 break result;
             }

@@ -1,6 +1,6 @@
 //! Problem JSON (RFC 9457) out of any refusal.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use axum::{
     http::{
@@ -9,7 +9,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use huika_core::{FieldProblem, Language, Problem, Refusal};
+use huika_core::{Chain, FieldProblem, Language, Problem, Refusal};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,8 +32,19 @@ impl ApiError {
     /// The problem as a body, for the refused items of a bulk whose others were carried out.
     pub fn to_body(&self) -> ProblemBody {
         let problem = self.0.problem();
+        self.log(&problem);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         ProblemBody::new(problem, status, context::language())
+    }
+
+    /// What is our fault is logged here and nowhere else, with its causes; the caller gets the trace id.
+    fn log(&self, problem: &Problem) {
+        let (code, status) = (problem.code, problem.status);
+        if status >= 500 {
+            tracing::error!(code, status, error = %Chain(&*self.0), "request failed");
+        } else {
+            tracing::debug!(code, status, "request refused");
+        }
     }
 
     /// Takes a refusal of which only the trait is known.
@@ -45,12 +56,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.0.problem();
-        // What is our fault is logged here and nowhere else, with its causes; the caller gets the trace id.
-        if problem.status >= 500 {
-            tracing::error!(code = problem.code, status = problem.status, error = %Chain(&*self.0), "request failed");
-        } else {
-            tracing::debug!(code = problem.code, status = problem.status, "request refused");
-        }
+        self.log(&problem);
         problem_response(problem)
     }
 }
@@ -177,25 +183,5 @@ fn pick(language: Language, en: &str, zh: &str) -> String {
     match language {
         Language::Chinese => zh.to_owned(),
         Language::English => en.to_owned(),
-    }
-}
-
-/// An error and its causes in one line. A wrapper that repeats the text of what it wraps is left out.
-struct Chain<'a>(&'a dyn Refusal);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if text != last {
-                write!(f, ": {text}")?;
-            }
-            last = text;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

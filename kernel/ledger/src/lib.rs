@@ -30,7 +30,7 @@ pub use command::{
 };
 pub use domain::{EntryKind, EntryOutcome, Outcome};
 pub use error::LedgerError;
-pub use post::{Ledger, LedgerOptions};
+pub use post::Ledger;
 pub use read::{
     Balance, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance, balances,
     counter_totals, lots, posting, posting_references, statement, stored_balances,

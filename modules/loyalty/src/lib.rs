@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 
 use huika_core::{IdGenerator, Permission};
-use huika_db::{Db, Migration};
+use huika_db::{BatchOptions, Batcher, Db, Migration};
 use huika_ledger::Ledger;
 use huika_members::Members;
 
@@ -21,9 +21,8 @@ mod jobs;
 mod store;
 
 pub use app::{
-    LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle,
-    RefundToSettle, Settled, Settling, Standing, StatementView, TierChange, TierProgress,
-    UnlinkedRefundToSettle,
+    PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle, RefundToSettle, Settled,
+    Settling, Standing, StatementView, TierChange, TierProgress, UnlinkedRefundToSettle,
 };
 pub use domain::{
     Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for,
@@ -67,19 +66,17 @@ pub struct Loyalty {
     pub(crate) ledger: Ledger,
     pub(crate) members: Members,
     pub(crate) programs: Arc<Mutex<app::ProgramCache>>,
-    pub(crate) commands: app::CommandLanes,
+    pub(crate) commands: Batcher<app::Commanding>,
 }
 
 impl Loyalty {
     /// Starts the service and its lanes.
-    pub fn start(
-        db: Db,
-        ids: IdGenerator,
-        ledger: Ledger,
-        members: Members,
-        options: &LoyaltyOptions,
-    ) -> Self {
-        let commands = app::start_lanes(&db, &ledger, &members, options);
+    pub fn start(db: Db, ids: IdGenerator, ledger: Ledger, members: Members, options: &BatchOptions) -> Self {
+        let commanding = app::Commanding {
+            ledger: ledger.clone(),
+            members: members.clone(),
+        };
+        let commands = Batcher::start(&db, commanding, options);
         Self {
             db,
             ids,

@@ -8,7 +8,7 @@
 //! - [`Orders::verify`] proves that every document has exactly one posting and that growth equals net spend.
 
 use huika_core::{IdGenerator, Permission};
-use huika_db::{Db, Migration};
+use huika_db::{BatchOptions, Batcher, Db, Migration};
 use huika_loyalty::Loyalty;
 use huika_members::Members;
 
@@ -19,9 +19,9 @@ pub mod http;
 mod store;
 
 pub use app::{
-    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersOptions,
-    OrdersVerification, PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt,
-    RefundView, RefusedRow, Report, TierShare,
+    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersVerification,
+    PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt, RefundView, RefusedRow,
+    Report, TierShare,
 };
 pub use domain::{
     Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument,
@@ -57,19 +57,19 @@ pub struct Orders {
     pub(crate) ids: IdGenerator,
     pub(crate) loyalty: Loyalty,
     pub(crate) members: Members,
-    pub(crate) lanes: app::IntakeLanes,
+    pub(crate) lanes: Batcher<app::Taker>,
 }
 
 impl Orders {
     /// Starts the service and its lanes.
-    pub fn start(db: Db, ids: IdGenerator, loyalty: Loyalty, options: &OrdersOptions) -> Self {
+    pub fn start(db: Db, ids: IdGenerator, loyalty: Loyalty, options: &BatchOptions) -> Self {
         let members = loyalty.members().clone();
         let taker = app::Taker {
             ids: ids.clone(),
             loyalty: loyalty.clone(),
             members: members.clone(),
         };
-        let lanes = app::start_lanes(&db, &taker, options);
+        let lanes = Batcher::start(&db, taker, options);
         Self {
             db,
             ids,

@@ -8,6 +8,7 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod bulk;
 mod dropped;
 mod jobs;

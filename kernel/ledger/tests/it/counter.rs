@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use huika_core::{IdempotencyKey, MemberId, Refusal as _, Timestamp};
-use huika_db::{BoxFuture, Tx};
+use huika_db::{BatchOptions, BoxFuture, Tx};
 use huika_ledger::{
-    Asset, Availability, Balance, Command, CounterAccount, InputHash, Ledger, LedgerError, LedgerOptions,
-    LotView, NegativePolicy, Operation, Outcome, PostingId, VerifyReport,
+    Asset, Availability, Balance, Command, CounterAccount, InputHash, Ledger, LedgerError, LotView,
+    NegativePolicy, Operation, Outcome, PostingId, VerifyReport,
 };
 use huika_testing::TestDb;
 
@@ -28,7 +28,7 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn open(cx: TestDb) -> Self {
-        let ledger = Ledger::start(cx.db.clone(), cx.ids.clone(), &LedgerOptions::default());
+        let ledger = Ledger::new(cx.db.clone(), cx.ids.clone(), &BatchOptions::default());
         Self {
             ledger,
             member_id: cx.ids.next(),

@@ -85,10 +85,10 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
             .await
             .unwrap();
         let second_pool = counter.cx.second_pool().await;
-        let elsewhere = huika_ledger::Ledger::start(
+        let elsewhere = huika_ledger::Ledger::new(
             second_pool,
             huika_core::IdGenerator::new(counter.cx.clock.clone(), 1),
-            &huika_ledger::LedgerOptions::default(),
+            &huika_db::BatchOptions::default(),
         );
         let by_another = elsewhere.post(command.clone()).await.unwrap();
         for again in [by_post, by_tx, by_another] {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use huika_core::{MemberId, Refusal as _, Timestamp};
 use huika_ledger::{
     Asset, Availability, Command, CounterAccount, EntryOutcome, HoldId, InputHash, LapsedLots, Ledger,
-    LedgerError, LedgerOptions, LotId, Need, NegativePolicy, Operation, Outcome, PostingId,
+    LedgerError, LotId, Need, NegativePolicy, Operation, Outcome, PostingId,
 };
 use huika_testing::{Engine, TestDb};
 use proptest::{
@@ -337,7 +337,7 @@ type Difference = String;
 
 impl Case {
     fn start(cx: TestDb) -> Self {
-        let ledger = Ledger::start(cx.db.clone(), cx.ids.clone(), &LedgerOptions::default());
+        let ledger = Ledger::new(cx.db.clone(), cx.ids.clone(), &huika_db::BatchOptions::default());
         let people = (0..MEMBERS)
             .map(|_| Person {
                 member_id: cx.ids.next(),

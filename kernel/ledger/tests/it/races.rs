@@ -4,10 +4,8 @@
 
 use futures::future::join_all;
 use huika_core::{IdGenerator, MemberId, Refusal as _};
-use huika_db::Db;
-use huika_ledger::{
-    Asset, Command, CounterAccount, Ledger, LedgerError, LedgerOptions, NegativePolicy, Operation, Outcome,
-};
+use huika_db::{BatchOptions, Db};
+use huika_ledger::{Asset, Command, CounterAccount, Ledger, LedgerError, NegativePolicy, Operation, Outcome};
 use huika_testing::TestDb;
 
 use crate::counter::{
@@ -25,7 +23,7 @@ struct Node {
 
 impl Node {
     fn start(db: Db, ids: IdGenerator) -> Self {
-        let ledger = Ledger::start(db.clone(), ids, &LedgerOptions::default());
+        let ledger = Ledger::new(db.clone(), ids, &BatchOptions::default());
         Self { db, ledger }
     }
 

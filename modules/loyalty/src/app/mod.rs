@@ -5,8 +5,8 @@ mod program;
 mod settle;
 mod views;
 
-pub(crate) use points::{CommandLanes, start_lanes};
-pub use points::{LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome};
+pub(crate) use points::Commanding;
+pub use points::{PointsCommand, PointsOperation, PointsOutcome};
 pub(crate) use program::ProgramCache;
 pub use program::ProgramVersion;
 pub(crate) use settle::Membership;

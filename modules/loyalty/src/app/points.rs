@@ -1,10 +1,9 @@
 //! Points given, spent, held and returned directly, by a till or a connected system. Commands of many
 //! callers share transactions.
 
-use std::sync::Arc;
-
+use async_trait::async_trait;
 use huika_core::{Actor, IdempotencyKey, MemberId, Timestamp};
-use huika_db::{Batcher, Db, Engine, Tx};
+use huika_db::{RunBatch, Tx};
 use huika_ledger::{
     Asset, Availability, Command, CounterAccount, HoldId, InputHash, Ledger, LedgerError, Need, Operation,
     Outcome, PostingId,
@@ -17,24 +16,6 @@ use crate::{EARN, Loyalty, LoyaltyError, REDEEM, Rules, Trace};
 
 /// Most commands of one bulk request.
 pub(crate) const BULK_LIMIT: usize = 500;
-
-/// How commands of many callers are put together.
-#[derive(Debug, Clone)]
-pub struct LoyaltyOptions {
-    /// Transactions that run side by side. SQLite has one writer and gets one lane.
-    pub lanes: usize,
-    /// Most commands of one transaction.
-    pub max_batch: usize,
-}
-
-impl Default for LoyaltyOptions {
-    fn default() -> Self {
-        Self {
-            lanes: 2,
-            max_batch: 256,
-        }
-    }
-}
 
 /// What can be done with points directly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -112,25 +93,10 @@ pub(crate) struct Waiting {
     command: Command,
 }
 
-pub(crate) type CommandLanes = Batcher<Waiting, Result<Outcome, LoyaltyError>>;
-
-pub(crate) fn start_lanes(
-    db: &Db,
-    ledger: &Ledger,
-    members: &Members,
-    options: &LoyaltyOptions,
-) -> CommandLanes {
-    let lanes = if db.engine() == Engine::Sqlite {
-        1
-    } else {
-        options.lanes
-    };
-    let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
-    let run = Arc::new(move |waiting: Vec<Waiting>| -> huika_db::BoxFuture<'static, _> {
-        let (db, ledger, members) = (db.clone(), ledger.clone(), members.clone());
-        Box::pin(async move { run_batch(&db, &ledger, &members, &waiting).await })
-    });
-    Batcher::start(lanes, options.max_batch, run)
+/// What commands on points are carried out with.
+pub(crate) struct Commanding {
+    pub(crate) ledger: Ledger,
+    pub(crate) members: Members,
 }
 
 impl Loyalty {
@@ -145,7 +111,7 @@ impl Loyalty {
     ) -> Result<PointsOutcome, LoyaltyError> {
         let member_id = command.member_id;
         let waiting = self.prepare(actor, command).await?;
-        let outcome = self.commands.submit(member_id.as_i64(), waiting).await??;
+        let outcome = self.commands.submit(waiting).await??;
         Ok(PointsOutcome { member_id, outcome })
     }
 
@@ -173,7 +139,9 @@ impl Loyalty {
                 Err(refused) => results.push(Some(Err(refused))),
             }
         }
-        let mut done = run_batch(&self.db, &self.ledger, &self.members, &waiting)
+        let mut done = self
+            .commands
+            .run(&waiting)
             .await
             .into_iter()
             .zip(&waiting)
@@ -308,61 +276,39 @@ fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timesta
     }
 }
 
-async fn run_batch(
-    db: &Db,
-    ledger: &Ledger,
-    members: &Members,
-    waiting: &[Waiting],
-) -> Vec<Result<Outcome, LoyaltyError>> {
-    let together = db
-        .run_tx("loyalty.points", |tx| {
-            Box::pin(command_in_tx(tx, ledger, members, waiting))
-        })
-        .await;
-    match together {
-        Ok(results) => results,
-        // Whatever broke the transaction may be the doing of one command: each gets its own.
-        Err(_) if waiting.len() > 1 => {
-            let mut results = Vec::with_capacity(waiting.len());
-            for one in waiting {
-                let one = std::slice::from_ref(one);
-                let alone = db
-                    .run_tx("loyalty.points", |tx| {
-                        Box::pin(command_in_tx(tx, ledger, members, one))
-                    })
-                    .await;
-                results.push(
-                    alone.and_then(|mut results| results.pop().unwrap_or(Err(LedgerError::Stopping.into()))),
-                );
-            }
-            results
-        }
-        Err(error) => vec![Err(error)],
-    }
-}
+#[async_trait]
+impl RunBatch for Commanding {
+    type Command = Waiting;
+    type Answer = Outcome;
+    type Error = LoyaltyError;
+    const NAME: &'static str = "loyalty.points";
 
-async fn command_in_tx(
-    tx: &mut Tx<'_>,
-    ledger: &Ledger,
-    members: &Members,
-    waiting: &[Waiting],
-) -> Result<Vec<Result<Outcome, LoyaltyError>>, LoyaltyError> {
-    let ids: Vec<MemberId> = waiting.iter().map(|one| one.command.member_id).collect();
-    let states = members.states_in_tx(tx, &ids).await?;
-    let needs: Vec<Need> = waiting.iter().map(|one| Need::of(&one.command)).collect();
-    let mut book = ledger.book_in_tx(tx, &needs).await?;
-    let results = waiting
-        .iter()
-        .map(|one| {
-            let state = states.get(&one.command.member_id).ok_or(MembersError::NotFound)?;
-            // A command that was carried out is answered again whatever has become of the member since.
-            if let Some(outcome) = book.answered(&one.command)? {
-                return Ok(outcome);
-            }
-            state.require(one.action)?;
-            Ok(book.apply(&one.command)?)
-        })
-        .collect();
-    book.save_in_tx(tx).await?;
-    Ok(results)
+    fn key(waiting: &Waiting) -> i64 {
+        waiting.command.member_id.as_i64()
+    }
+
+    async fn run_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        waiting: &[Waiting],
+    ) -> Result<Vec<Result<Outcome, LoyaltyError>>, LoyaltyError> {
+        let ids: Vec<MemberId> = waiting.iter().map(|one| one.command.member_id).collect();
+        let states = self.members.states_in_tx(tx, &ids).await?;
+        let needs: Vec<Need> = waiting.iter().map(|one| Need::of(&one.command)).collect();
+        let mut book = self.ledger.book_in_tx(tx, &needs).await?;
+        let results = waiting
+            .iter()
+            .map(|one| {
+                let state = states.get(&one.command.member_id).ok_or(MembersError::NotFound)?;
+                // A command that was carried out is answered again whatever has become of the member since.
+                if let Some(outcome) = book.answered(&one.command)? {
+                    return Ok(outcome);
+                }
+                state.require(one.action)?;
+                Ok(book.apply(&one.command)?)
+            })
+            .collect();
+        book.save_in_tx(tx).await?;
+        Ok(results)
+    }
 }

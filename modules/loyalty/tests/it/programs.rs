@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use huika_core::{Currency, IdGenerator, Rate};
-use huika_db::audit::list_audit;
-use huika_ledger::{Ledger, LedgerOptions};
-use huika_loyalty::{ExpiryRule, Loyalty, LoyaltyOptions, Rules, default_rules};
+use huika_db::{BatchOptions, audit::list_audit};
+use huika_ledger::Ledger;
+use huika_loyalty::{ExpiryRule, Loyalty, Rules, default_rules};
 
 use crate::shop::{Shop, code, earn, migrations};
 
@@ -21,8 +21,8 @@ fn double(rules: &mut Rules) {
 async fn another_node(shop: &Shop) -> Loyalty {
     let db = shop.cx.second_pool().await;
     let ids = IdGenerator::new(shop.cx.clock.clone(), 1);
-    let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions::default());
-    Loyalty::start(db, ids, ledger, shop.members.clone(), &LoyaltyOptions::default())
+    let ledger = Ledger::new(db.clone(), ids.clone(), &BatchOptions::default());
+    Loyalty::start(db, ids, ledger, shop.members.clone(), &BatchOptions::default())
 }
 
 huika_testing::db_test! { migrations = migrations,

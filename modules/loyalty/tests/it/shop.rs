@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use huika_core::{Actor, Currency, IdempotencyKey, Keyring, MemberId, Refusal, Timestamp};
-use huika_db::{Db, Migration};
-use huika_ledger::{Asset, Balance, InputHash, Ledger, LedgerOptions, Need, PostingId, VerifyReport};
+use huika_db::{BatchOptions, Db, Migration};
+use huika_ledger::{Asset, Balance, InputHash, Ledger, Need, PostingId, VerifyReport};
 use huika_loyalty::{
-    Loyalty, LoyaltyError, LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, PurchaseToSettle,
-    RefundToSettle, RefundedLine, Rules, Settled, default_rules,
+    Loyalty, LoyaltyError, PointsCommand, PointsOperation, PointsOutcome, PurchaseToSettle, RefundToSettle,
+    RefundedLine, Rules, Settled, default_rules,
 };
 use huika_members::{MemberState, Members, RegisterMember};
 use huika_testing::TestDb;
@@ -58,8 +58,8 @@ impl Shop {
     fn on(cx: TestDb, db: Db) -> Self {
         let keyring = Arc::new(Keyring::parse(&Keyring::generate(&cx.rng)).unwrap());
         let members = Members::new(db.clone(), cx.ids.clone(), keyring);
-        let ledger = Ledger::start(db.clone(), cx.ids.clone(), &LedgerOptions::default());
-        let options = LoyaltyOptions::default();
+        let ledger = Ledger::new(db.clone(), cx.ids.clone(), &BatchOptions::default());
+        let options = BatchOptions::default();
         let loyalty = Loyalty::start(db.clone(), cx.ids.clone(), ledger, members.clone(), &options);
         Self {
             loyalty,

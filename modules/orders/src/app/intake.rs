@@ -1,11 +1,12 @@
 //! Taking in purchases, and refunds without a purchase: many callers share a transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
+use async_trait::async_trait;
 use huika_core::{
     Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp,
 };
-use huika_db::{Batcher, Db, DbError, Engine, Tx};
+use huika_db::{DbError, RunBatch, Tx};
 use huika_ledger::{Asset, Balance, EntryOutcome, InputHash, LedgerError, Need, Outcome, PostingId};
 use huika_loyalty::{
     Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle,
@@ -40,24 +41,6 @@ impl IdKind for RefundIdKind {
 }
 /// A refund.
 pub type RefundId = Id<RefundIdKind>;
-
-/// How many callers' documents are put together.
-#[derive(Debug, Clone)]
-pub struct OrdersOptions {
-    /// Transactions that run side by side. SQLite has one writer and gets one lane.
-    pub lanes: usize,
-    /// Most documents of one transaction.
-    pub max_batch: usize,
-}
-
-impl Default for OrdersOptions {
-    fn default() -> Self {
-        Self {
-            lanes: 2,
-            max_batch: 256,
-        }
-    }
-}
 
 /// Whose document it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,28 +100,12 @@ impl Receipt {
     }
 }
 
-pub(crate) type IntakeLanes = Batcher<Intake, Result<Receipt, OrdersError>>;
-
 /// What intake works with.
 #[derive(Clone)]
 pub(crate) struct Taker {
     pub(crate) ids: IdGenerator,
     pub(crate) loyalty: Loyalty,
     pub(crate) members: Members,
-}
-
-pub(crate) fn start_lanes(db: &Db, taker: &Taker, options: &OrdersOptions) -> IntakeLanes {
-    let lanes = if db.engine() == Engine::Sqlite {
-        1
-    } else {
-        options.lanes
-    };
-    let (db, taker) = (db.clone(), taker.clone());
-    let run = Arc::new(move |intakes: Vec<Intake>| -> huika_db::BoxFuture<'static, _> {
-        let (db, taker) = (db.clone(), taker.clone());
-        Box::pin(async move { run_batch(&db, &taker, &intakes).await })
-    });
-    Batcher::start(lanes, options.max_batch, run)
 }
 
 impl Orders {
@@ -149,11 +116,7 @@ impl Orders {
     /// member's state forbids it.
     pub async fn take_in(&self, actor: &Actor, intake: Intake) -> Result<Receipt, OrdersError> {
         self.admit(actor, &intake).await?;
-        let lane = match &intake.member {
-            MemberRef::Id(member_id) => member_id.as_i64(),
-            MemberRef::Named(_) | MemberRef::Anonymous => 0,
-        };
-        self.lanes.submit(lane, intake).await?
+        self.lanes.submit(intake).await?
     }
 
     /// Takes in many documents in one transaction; a refused one refuses itself alone.
@@ -179,7 +142,7 @@ impl Orders {
                 Err(refused) => results.push(Some(Err(refused))),
             }
         }
-        let mut done = run_batch(&self.db, &self.taker(), &admitted).await.into_iter();
+        let mut done = self.lanes.run(&admitted).await.into_iter();
         Ok(results
             .into_iter()
             .map(|refused| {
@@ -237,26 +200,26 @@ impl Orders {
     }
 }
 
-async fn run_batch(db: &Db, taker: &Taker, intakes: &[Intake]) -> Vec<Result<Receipt, OrdersError>> {
-    match db
-        .run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, intakes)))
-        .await
-    {
-        Ok(results) => results,
-        // Whatever broke the transaction may be the doing of one document: each gets its own.
-        Err(_) if intakes.len() > 1 => {
-            let mut results = Vec::with_capacity(intakes.len());
-            for one in intakes {
-                let one = std::slice::from_ref(one);
-                let alone = db
-                    .run_tx("orders.intake", |tx| Box::pin(taker.take_in_tx(tx, one)))
-                    .await;
-                results
-                    .push(alone.and_then(|mut results| results.pop().unwrap_or(Err(OrdersError::Stopping))));
-            }
-            results
+#[async_trait]
+impl RunBatch for Taker {
+    type Command = Intake;
+    type Answer = Receipt;
+    type Error = OrdersError;
+    const NAME: &'static str = "orders.intake";
+
+    fn key(intake: &Intake) -> i64 {
+        match &intake.member {
+            MemberRef::Id(member_id) => member_id.as_i64(),
+            MemberRef::Named(_) | MemberRef::Anonymous => 0,
         }
-        Err(error) => vec![Err(error)],
+    }
+
+    async fn run_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        intakes: &[Intake],
+    ) -> Result<Vec<Result<Receipt, OrdersError>>, OrdersError> {
+        self.take_in_tx(tx, intakes).await
     }
 }
 

@@ -8,8 +8,8 @@ mod verify;
 mod views;
 
 pub use import::{ImportFormat, ImportOptions, ImportProgress, ImportSummary, RefusedRow};
-pub use intake::{Intake, MemberRef, OrdersOptions, PurchaseId, Receipt, RefundId};
-pub(crate) use intake::{IntakeLanes, Taker, start_lanes};
+pub(crate) use intake::Taker;
+pub use intake::{Intake, MemberRef, PurchaseId, Receipt, RefundId};
 pub use refund::RefundReceipt;
 pub use report::{Report, TierShare};
 pub use verify::OrdersVerification;

@@ -6,16 +6,13 @@ use std::sync::{
 };
 
 use huika_core::{Actor, Currency, IdGenerator, IdempotencyKey, Keyring, MemberId, Refusal, Timestamp};
-use huika_db::{Db, Migration};
-use huika_ledger::{Asset, InputHash, Ledger, LedgerOptions, VerifyReport};
-use huika_loyalty::{
-    Loyalty, LoyaltyOptions, PointsCommand, PointsOperation, PointsOutcome, Rules, default_rules,
-};
+use huika_db::{BatchOptions, Db, Migration};
+use huika_ledger::{Asset, InputHash, Ledger, VerifyReport};
+use huika_loyalty::{Loyalty, PointsCommand, PointsOperation, PointsOutcome, Rules, default_rules};
 use huika_members::{ExternalIdentity, MemberState, Members, RegisterMember};
 use huika_orders::{
-    Document, Intake, LineDocument, LineRefund, MemberRef, Orders, OrdersError, OrdersOptions,
-    PurchaseDocument, PurchaseKind, Receipt, RefundDocument, RefundReceipt, RefundedPart, Report,
-    UnlinkedRefundDocument,
+    Document, Intake, LineDocument, LineRefund, MemberRef, Orders, OrdersError, PurchaseDocument,
+    PurchaseKind, Receipt, RefundDocument, RefundReceipt, RefundedPart, Report, UnlinkedRefundDocument,
 };
 use huika_testing::TestDb;
 
@@ -235,20 +232,15 @@ impl Shop {
 
 fn services(db: &Db, ids: &IdGenerator, keyring: &Arc<Keyring>) -> (Orders, Loyalty, Members) {
     let members = Members::new(db.clone(), ids.clone(), Arc::clone(keyring));
-    let ledger = Ledger::start(db.clone(), ids.clone(), &LedgerOptions::default());
+    let ledger = Ledger::new(db.clone(), ids.clone(), &BatchOptions::default());
     let loyalty = Loyalty::start(
         db.clone(),
         ids.clone(),
         ledger,
         members.clone(),
-        &LoyaltyOptions::default(),
+        &BatchOptions::default(),
     );
-    let orders = Orders::start(
-        db.clone(),
-        ids.clone(),
-        loyalty.clone(),
-        &OrdersOptions::default(),
-    );
+    let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &BatchOptions::default());
     (orders, loyalty, members)
 }
 
