@@ -228,8 +228,11 @@ async fn connect_mysql(url: &str, options: &DbOptions) -> Result<Pools, DbError>
                     .await?;
                 connection
                     .execute(
-                        "SET SESSION innodb_lock_wait_timeout = 5, \
-                         sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
+                        // The locks of a node that vanished are free again soon, not after the usual eight hours.
+                        // MySQL has no limit of its own for idle transactions.
+                        "SET SESSION innodb_lock_wait_timeout = 5, wait_timeout = 900, \
+                         sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO' \
+                         /*M! , idle_transaction_timeout = 60 */",
                     )
                     .await
                     .map(drop)
@@ -245,5 +248,6 @@ fn server_pool<D: sqlx::Database>(pool: PoolOptions<D>, options: &DbOptions) -> 
     pool.max_connections(options.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        // The pool looks at its idle connections as often: they live for twice as long at most.
         .idle_timeout(Duration::from_secs(300))
 }

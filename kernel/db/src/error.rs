@@ -77,9 +77,11 @@ impl From<sqlx::Error> for DbError {
                 if database.is_unique_violation() {
                     return Self::Duplicate(error);
                 }
+                let sqlstate = database.code().map(|code| code.into_owned()).unwrap_or_default();
+                // MySQL's own numbers tell more than its states, except that a state of class 08 is a connection.
                 match database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-                    Some(mysql) => mysql.number().to_string(),
-                    None => database.code().map(|code| code.into_owned()).unwrap_or_default(),
+                    Some(mysql) if !is_connection(&sqlstate) => mysql.number().to_string(),
+                    _ => sqlstate,
                 }
             }
             sqlx::Error::Io(_)
@@ -103,7 +105,7 @@ impl From<sqlx::Error> for DbError {
         };
         if CONTENTION.contains(&code.as_str()) {
             Self::Contended(error)
-        } else if UNAVAILABLE.contains(&code.as_str()) || (code.len() == 5 && code.starts_with("08")) {
+        } else if UNAVAILABLE.contains(&code.as_str()) || is_connection(&code) {
             Self::Unavailable(error)
         } else {
             Self::Other(error)
@@ -119,10 +121,17 @@ const CONTENTION: [&str; 20] = [
     "5", "6", "261", "517", // busy, locked, busy recovery, busy snapshot
 ];
 
-/// Codes of a server that went away or only reads: shutdown, fail-over, lost connection.
-const UNAVAILABLE: [&str; 10] = [
-    "57P01", "57P02", "57P03", "25006", "1047", "2006", "2013", "1290", "1792", "262",
+/// Codes of a server that went away, has no room or only reads: shutdown, fail-over, lost or killed connection.
+const UNAVAILABLE: [&str; 18] = [
+    "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53300", // PostgreSQL
+    "1047", "1053", "1203", "1290", "1317", "1792", "1927", "2006", "2013", "4031", // MySQL, MariaDB
+    "262",  // SQLite
 ];
+
+/// SQLSTATE class 08: connection exception.
+fn is_connection(sqlstate: &str) -> bool {
+    sqlstate.len() == 5 && sqlstate.starts_with("08")
+}
 
 impl Refusal for DbError {
     fn problem(&self) -> Problem {

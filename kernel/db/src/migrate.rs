@@ -4,6 +4,8 @@
 //! goes through it again and takes "exists already" for done. A database that is newer than the program
 //! is refused.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use sqlx::mysql::MySqlDatabaseError;
 
@@ -101,7 +103,7 @@ pub async fn migrate(db: &Db, known: &[Migration]) -> Result<usize, DbError> {
         .is_err()
     {
         let book = || {
-            db.run_tx("db.migrate", |tx| {
+            db.run_tx_within(Duration::MAX, "db.migrate", |tx| {
                 Box::pin(tx.execute_raw(render_ddl(engine, BOOK)))
             })
         };
@@ -127,7 +129,7 @@ async fn apply(db: &Db, migration: &Migration) -> Result<(), DbError> {
         .collect();
     let now = db.clock().now();
     let statements = &statements;
-    db.run_tx("db.migrate", |tx| {
+    db.run_tx_within(Duration::MAX, "db.migrate", |tx| {
         Box::pin(async move {
             // On PostgreSQL and SQLite this row and the statements commit together, and the row keeps a second
             // node out; on MySQL the statements commit by themselves and are safe to repeat.

@@ -4,9 +4,10 @@ use std::{future::Future, marker::PhantomData, time::Duration};
 
 use futures::TryStreamExt as _;
 use sqlx::{
-    Arguments as _, MySql, Postgres, Sqlite, Transaction, mysql::MySqlArguments, postgres::PgArguments,
-    sqlite::SqliteArguments,
+    Arguments as _, Database, MySql, Pool, Postgres, Sqlite, TransactionManager as _, mysql::MySqlArguments,
+    pool::PoolConnection, postgres::PgArguments, sqlite::SqliteArguments,
 };
+use tokio::time::timeout;
 
 use crate::{
     BoxFuture, Db, DbError, Engine, Param, Params, Row,
@@ -19,6 +20,12 @@ use crate::{
 const MAX_TRIES: u32 = 10;
 /// How long after its first try a transaction may run again: one wait for a lock is half of it.
 const RETRY_WITHIN: Duration = Duration::from_secs(10);
+/// How long one try may take: a connection that died without a word would otherwise keep it for ever. With
+/// [`RETRY_WITHIN`] below the time limit of a request.
+const TRY_WITHIN: Duration = Duration::from_secs(15);
+/// The same for a read beside a transaction.
+const READ_WITHIN: Duration = Duration::from_secs(15);
+const NO_ANSWER: DbError = DbError::Busy("the database did not answer in time");
 const FIRST_PAUSE_MS: u64 = 2;
 const LONGEST_PAUSE_MS: u64 = 500;
 
@@ -71,9 +78,54 @@ pub struct Tx<'env> {
 }
 
 enum Connection {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-    Mysql(Transaction<'static, MySql>),
+    Sqlite(Open<Sqlite>),
+    Postgres(Open<Postgres>),
+    Mysql(Open<MySql>),
+}
+
+/// A connection inside a transaction; dropping it rolls back. In place of sqlx's own guard, because that returns
+/// also a dead connection to the pool, where it holds its place until the network gives it up.
+struct Open<D: Database> {
+    connection: PoolConnection<D>,
+    /// A rollback is due.
+    open: bool,
+    /// It was left in the middle of a call and may be dead: closed instead of returned to the pool.
+    suspect: bool,
+}
+
+impl<D: Database> Open<D> {
+    async fn begin(pool: &Pool<D>, statement: Option<&'static str>) -> Result<Self, sqlx::Error> {
+        let mut begun = Self {
+            connection: pool.acquire().await?,
+            open: false,
+            suspect: true,
+        };
+        let done = D::TransactionManager::begin(&mut begun.connection, statement.map(Into::into)).await;
+        begun.suspect = false;
+        done?;
+        begun.open = true;
+        Ok(begun)
+    }
+
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.suspect = true;
+        let done = D::TransactionManager::commit(&mut self.connection).await;
+        self.suspect = false;
+        done?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl<D: Database> Drop for Open<D> {
+    fn drop(&mut self) {
+        if self.open {
+            D::TransactionManager::start_rollback(&mut self.connection);
+        }
+        if self.suspect {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 impl Db {
@@ -84,7 +136,22 @@ impl Db {
     ///
     /// # Errors
     /// What the body refuses with, after a rollback; or the database's failure.
-    pub async fn run_tx<'env, T, E, F>(&'env self, name: &'static str, mut body: F) -> Result<T, E>
+    pub async fn run_tx<'env, T, E, F>(&'env self, name: &'static str, body: F) -> Result<T, E>
+    where
+        F: for<'a> FnMut(&'a mut Tx<'env>) -> BoxFuture<'a, Result<T, E>> + Send,
+        T: Send,
+        E: From<DbError> + std::error::Error + Send + 'static,
+    {
+        self.run_tx_within(TRY_WITHIN, name, body).await
+    }
+
+    /// As [`Db::run_tx`], with another limit on one try: migrations may rewrite whole tables.
+    pub(crate) async fn run_tx_within<'env, T, E, F>(
+        &'env self,
+        within: Duration,
+        name: &'static str,
+        mut body: F,
+    ) -> Result<T, E>
     where
         F: for<'a> FnMut(&'a mut Tx<'env>) -> BoxFuture<'a, Result<T, E>> + Send,
         T: Send,
@@ -94,7 +161,7 @@ impl Db {
         let mut tries = 0;
         let result = loop {
             tries += 1;
-            let result = self.try_tx(&mut body).await;
+            let result = self.try_tx(within, &mut body).await;
             let Err(error) = &result else { break result };
             let Some(cause) = find_db_error(error).filter(|cause| cause.passes_by_itself()) else {
                 break result;
@@ -111,25 +178,36 @@ impl Db {
         result
     }
 
-    async fn try_tx<'env, T, E, F>(&'env self, body: &mut F) -> Result<T, E>
+    async fn try_tx<'env, T, E, F>(&'env self, within: Duration, body: &mut F) -> Result<T, E>
     where
         F: for<'a> FnMut(&'a mut Tx<'env>) -> BoxFuture<'a, Result<T, E>> + Send,
         E: From<DbError>,
     {
-        let connection = self.begin().await.map_err(DbError::from)?;
+        let stopwatch = self.clock.stopwatch();
+        let begun = timeout(within, self.begin()).await.map_err(|_| NO_ANSWER)?;
         let mut tx = Tx {
-            connection,
+            connection: begun.map_err(DbError::from)?,
             db: self,
             surroundings: PhantomData,
         };
-        // An early return drops the transaction, and dropping rolls back.
-        let value = body(&mut tx).await?;
-        match tx.connection {
-            Connection::Sqlite(tx) => tx.commit().await,
-            Connection::Postgres(tx) => tx.commit().await,
-            Connection::Mysql(tx) => tx.commit().await,
-        }
-        .map_err(DbError::from)?;
+        let left = || within.saturating_sub(stopwatch.elapsed());
+        let value = match timeout(left(), body(&mut tx)).await {
+            // A refusal drops the transaction, and dropping rolls back.
+            Ok(decided) => decided?,
+            Err(_) => {
+                tx.suspect();
+                return Err(NO_ANSWER.into());
+            }
+        };
+        let commit = async {
+            match tx.connection {
+                Connection::Sqlite(open) => open.commit().await,
+                Connection::Postgres(open) => open.commit().await,
+                Connection::Mysql(open) => open.commit().await,
+            }
+        };
+        let committed = timeout(left(), commit).await.map_err(|_| NO_ANSWER)?;
+        committed.map_err(DbError::from)?;
         Ok(value)
     }
 
@@ -151,7 +229,6 @@ impl Db {
         body(&mut tx).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where transactions begin")]
     async fn begin(&self) -> Result<Connection, sqlx::Error> {
         Ok(match &self.pools {
             // A deferred transaction that turns into a writer fails at once when another one writes.
@@ -159,33 +236,31 @@ impl Db {
                 // sqlx 0.8 forgets a transaction whose caller leaves while it begins, and the one writer would stay
                 // inside it for ever. The task sees it through; dropping its answer rolls back.
                 let writer = writer.clone();
-                let begun = tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await });
+                let begun = tokio::spawn(async move { Open::begin(&writer, Some("BEGIN IMMEDIATE")).await });
                 Connection::Sqlite(begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??)
             }
-            Pools::Postgres(pool) => Connection::Postgres(pool.begin().await?),
-            Pools::Mysql(pool) => Connection::Mysql(pool.begin().await?),
+            Pools::Postgres(pool) => Connection::Postgres(Open::begin(pool, None).await?),
+            Pools::Mysql(pool) => Connection::Mysql(Open::begin(pool, None).await?),
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where transactions begin")]
     async fn begin_snapshot(&self) -> Result<Connection, sqlx::Error> {
         Ok(match &self.pools {
-            Pools::Sqlite { readers, .. } => Connection::Sqlite(readers.begin().await?),
+            Pools::Sqlite { readers, .. } => Connection::Sqlite(Open::begin(readers, None).await?),
             Pools::Postgres(pool) => Connection::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                    .await?,
+                Open::begin(pool, Some("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await?,
             ),
             Pools::Mysql(pool) => {
-                let mut connection = pool.begin().await?;
+                let mut begun = Open::begin(pool, None).await?;
                 // The level counts from the next transaction on, and only for that one.
                 for sql in [
                     "ROLLBACK",
                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                     "START TRANSACTION WITH CONSISTENT SNAPSHOT",
                 ] {
-                    sqlx::Executor::execute(&mut *connection, sql).await?;
+                    sqlx::Executor::execute(&mut *begun.connection, sql).await?;
                 }
-                Connection::Mysql(connection)
+                Connection::Mysql(begun)
             }
         })
     }
@@ -210,25 +285,23 @@ impl Executor for &Db {
 
     async fn fetch_all(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
         let Rendered { sql, params } = dialect::render(Db::engine(self), sql, params);
+        macro_rules! read {
+            ($pool:ident, $arguments:ident, $row:ident) => {{
+                let mut connection = $pool.acquire().await?;
+                let rows = sqlx::query_with(&sql, $arguments(params)?).fetch_all(&mut *connection);
+                match timeout(READ_WITHIN, rows).await {
+                    Ok(rows) => rows?.into_iter().map(Row::$row).collect(),
+                    Err(_) => {
+                        connection.close_on_drop();
+                        return Err(NO_ANSWER);
+                    }
+                }
+            }};
+        }
         Ok(match &self.pools {
-            Pools::Sqlite { readers, .. } => {
-                let rows = sqlx::query_with(&sql, sqlite_arguments(params)?)
-                    .fetch_all(readers)
-                    .await?;
-                rows.into_iter().map(Row::Sqlite).collect()
-            }
-            Pools::Postgres(pool) => {
-                let rows = sqlx::query_with(&sql, postgres_arguments(params)?)
-                    .fetch_all(pool)
-                    .await?;
-                rows.into_iter().map(Row::Postgres).collect()
-            }
-            Pools::Mysql(pool) => {
-                let rows = sqlx::query_with(&sql, mysql_arguments(params)?)
-                    .fetch_all(pool)
-                    .await?;
-                rows.into_iter().map(Row::Mysql).collect()
-            }
+            Pools::Sqlite { readers, .. } => read!(readers, sqlite_arguments, Sqlite),
+            Pools::Postgres(pool) => read!(pool, postgres_arguments, Postgres),
+            Pools::Mysql(pool) => read!(pool, mysql_arguments, Mysql),
         })
     }
 }
@@ -243,19 +316,19 @@ impl Executor for Tx<'_> {
         Ok(match &mut self.connection {
             Connection::Sqlite(tx) => {
                 let rows = sqlx::query_with(&sql, sqlite_arguments(params)?)
-                    .fetch_all(&mut **tx)
+                    .fetch_all(&mut *tx.connection)
                     .await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(tx) => {
                 let rows = sqlx::query_with(&sql, postgres_arguments(params)?)
-                    .fetch_all(&mut **tx)
+                    .fetch_all(&mut *tx.connection)
                     .await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Connection::Mysql(tx) => {
                 let rows = sqlx::query_with(&sql, mysql_arguments(params)?)
-                    .fetch_all(&mut **tx)
+                    .fetch_all(&mut *tx.connection)
                     .await?;
                 rows.into_iter().map(Row::Mysql).collect()
             }
@@ -264,6 +337,14 @@ impl Executor for Tx<'_> {
 }
 
 impl<'env> Tx<'env> {
+    fn suspect(&mut self) {
+        match &mut self.connection {
+            Connection::Sqlite(open) => open.suspect = true,
+            Connection::Postgres(open) => open.suspect = true,
+            Connection::Mysql(open) => open.suspect = true,
+        }
+    }
+
     /// The database that this transaction runs on.
     pub fn db(&self) -> &'env Db {
         self.db
@@ -320,7 +401,7 @@ impl<'env> Tx<'env> {
         let Rendered { sql, params } = dialect::render(self.db.engine(), sql, params);
         macro_rules! drain {
             ($tx:ident, $arguments:ident, $row:ident) => {{
-                let mut rows = sqlx::query_with(&sql, $arguments(params)?).fetch(&mut **$tx);
+                let mut rows = sqlx::query_with(&sql, $arguments(params)?).fetch(&mut *$tx.connection);
                 while let Some(row) = rows.try_next().await.map_err(DbError::from)? {
                     on_row(Row::$row(row))?;
                 }
@@ -338,9 +419,15 @@ impl<'env> Tx<'env> {
     pub(crate) async fn execute_raw(&mut self, sql: String) -> Result<(), DbError> {
         // A plain text is sent unprepared; the trait's own method keeps the future Send.
         match &mut self.connection {
-            Connection::Sqlite(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
-            Connection::Postgres(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
-            Connection::Mysql(tx) => sqlx::Executor::execute(&mut **tx, sql.as_str()).await.map(drop),
+            Connection::Sqlite(tx) => sqlx::Executor::execute(&mut *tx.connection, sql.as_str())
+                .await
+                .map(drop),
+            Connection::Postgres(tx) => sqlx::Executor::execute(&mut *tx.connection, sql.as_str())
+                .await
+                .map(drop),
+            Connection::Mysql(tx) => sqlx::Executor::execute(&mut *tx.connection, sql.as_str())
+                .await
+                .map(drop),
         }
         .map_err(DbError::from)
     }
@@ -349,15 +436,15 @@ impl<'env> Tx<'env> {
         let Rendered { sql, params } = rendered;
         Ok(match &mut self.connection {
             Connection::Sqlite(tx) => sqlx::query_with(&sql, sqlite_arguments(params)?)
-                .execute(&mut **tx)
+                .execute(&mut *tx.connection)
                 .await?
                 .rows_affected(),
             Connection::Postgres(tx) => sqlx::query_with(&sql, postgres_arguments(params)?)
-                .execute(&mut **tx)
+                .execute(&mut *tx.connection)
                 .await?
                 .rows_affected(),
             Connection::Mysql(tx) => sqlx::query_with(&sql, mysql_arguments(params)?)
-                .execute(&mut **tx)
+                .execute(&mut *tx.connection)
                 .await?
                 .rows_affected(),
         })

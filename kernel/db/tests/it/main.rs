@@ -14,6 +14,7 @@ mod dropped;
 mod jobs;
 mod migrate;
 mod node;
+mod outage;
 mod outbox;
 mod schedule;
 mod support;
