@@ -244,8 +244,8 @@ CREATE TABLE ledger_lot (
   CONSTRAINT pk_ledger_lot PRIMARY KEY (member_id, lot_id)
 ) WITHOUT ROWID;
 
--- Serves spending and settlement: the lots of a member that are not closed.
-CREATE INDEX ix_ledger_lot_member_id_state ON ledger_lot (member_id, state);
+-- Serves spending and settlement: the lots of a member's asset that are not closed.
+CREATE INDEX ix_ledger_lot_member_id_asset_state ON ledger_lot (member_id, asset, state);
 
 CREATE TABLE ledger_hold (
   member_id BIGINT NOT NULL,
@@ -274,7 +274,7 @@ CREATE TABLE ledger_posting (
   actor TEXT NOT NULL,
   effective_at BIGINT NOT NULL,
   recorded_at BIGINT NOT NULL,
-  -- What the caller was answered, as JSON: replayed for the same key.
+  -- What the caller was answered, as JSON: given again for the same key, read by reversals, hashed by the chain.
   outcome TEXT NOT NULL,
   -- Why, as JSON that the module of its kind renders. NULL where there is nothing to explain.
   trace TEXT,
@@ -710,8 +710,8 @@ CREATE TABLE ledger_lot (
   CONSTRAINT pk_ledger_lot PRIMARY KEY (member_id, lot_id)
 ) ;
 
--- Serves spending and settlement: the lots of a member that are not closed.
-CREATE INDEX ix_ledger_lot_member_id_state ON ledger_lot (member_id, state);
+-- Serves spending and settlement: the lots of a member's asset that are not closed.
+CREATE INDEX ix_ledger_lot_member_id_asset_state ON ledger_lot (member_id, asset, state);
 
 CREATE TABLE ledger_hold (
   member_id BIGINT NOT NULL,
@@ -740,7 +740,7 @@ CREATE TABLE ledger_posting (
   actor VARCHAR(64) COLLATE "C" NOT NULL,
   effective_at BIGINT NOT NULL,
   recorded_at BIGINT NOT NULL,
-  -- What the caller was answered, as JSON: replayed for the same key.
+  -- What the caller was answered, as JSON: given again for the same key, read by reversals, hashed by the chain.
   outcome TEXT NOT NULL,
   -- Why, as JSON that the module of its kind renders. NULL where there is nothing to explain.
   trace TEXT,
@@ -1176,8 +1176,8 @@ CREATE TABLE ledger_lot (
   CONSTRAINT pk_ledger_lot PRIMARY KEY (member_id, lot_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Serves spending and settlement: the lots of a member that are not closed.
-CREATE INDEX ix_ledger_lot_member_id_state ON ledger_lot (member_id, state);
+-- Serves spending and settlement: the lots of a member's asset that are not closed.
+CREATE INDEX ix_ledger_lot_member_id_asset_state ON ledger_lot (member_id, asset, state);
 
 CREATE TABLE ledger_hold (
   member_id BIGINT NOT NULL,
@@ -1206,7 +1206,7 @@ CREATE TABLE ledger_posting (
   actor VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   effective_at BIGINT NOT NULL,
   recorded_at BIGINT NOT NULL,
-  -- What the caller was answered, as JSON: replayed for the same key.
+  -- What the caller was answered, as JSON: given again for the same key, read by reversals, hashed by the chain.
   outcome MEDIUMTEXT NOT NULL,
   -- Why, as JSON that the module of its kind renders. NULL where there is nothing to explain.
   trace MEDIUMTEXT,

@@ -17,7 +17,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::Clock;
+use crate::{Clock, Timestamp};
 
 /// 2025-01-01T00:00:00Z in milliseconds of Unix time.
 const EPOCH_MS: i64 = 1_735_689_600_000;
@@ -36,7 +36,7 @@ pub const MAX_NODE: u16 = (1 << NODE_BITS) - 1;
 pub trait IdKind: 'static {
     /// Stands before the underscore in the text form, for example `mbr`.
     const PREFIX: &'static str;
-    /// Whether ids of this kind are scattered instead of time-ordered (scale.md rule 32).
+    /// Whether ids of this kind are scattered instead of time-ordered (ADR 7, rule 2).
     const SCATTERED: bool = false;
 }
 
@@ -187,7 +187,12 @@ impl IdGenerator {
 
     /// The next id of a kind.
     pub fn next<K: IdKind>(&self) -> Id<K> {
-        let ordered = self.next_ordered();
+        self.next_at(self.clock.now())
+    }
+
+    /// The next id of a kind, for callers that have read the time already: nothing here asks a clock.
+    pub fn next_at<K: IdKind>(&self, now: Timestamp) -> Id<K> {
+        let ordered = self.next_ordered(now);
         if K::SCATTERED {
             Id::from_i64((ordered.wrapping_mul(SCATTER) & POSITIVE) as i64)
         } else {
@@ -200,8 +205,8 @@ impl IdGenerator {
         self.node
     }
 
-    fn next_ordered(&self) -> u64 {
-        let elapsed = (self.clock.now().as_millis() - EPOCH_MS).max(0) as u64;
+    fn next_ordered(&self, now: Timestamp) -> u64 {
+        let elapsed = (now.as_millis() - EPOCH_MS).max(0) as u64;
         let from_clock = elapsed << SEQUENCE_BITS;
         let mut last = self.last.load(Ordering::Relaxed);
         let tick = loop {
@@ -224,7 +229,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::Timestamp;
 
     #[derive(Debug)]
     enum Ordered {}

@@ -44,8 +44,8 @@ CREATE TABLE ledger_lot (
   CONSTRAINT pk_ledger_lot PRIMARY KEY (member_id, lot_id)
 ) {clustered};
 
--- Serves spending and settlement: the lots of a member that are not closed.
-CREATE INDEX ix_ledger_lot_member_id_state ON ledger_lot (member_id, state);
+-- Serves spending and settlement: the lots of a member's asset that are not closed.
+CREATE INDEX ix_ledger_lot_member_id_asset_state ON ledger_lot (member_id, asset, state);
 
 CREATE TABLE ledger_hold (
   member_id BIGINT NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE ledger_posting (
   actor {key(64)} NOT NULL,
   effective_at BIGINT NOT NULL,
   recorded_at BIGINT NOT NULL,
-  -- What the caller was answered, as JSON: replayed for the same key.
+  -- What the caller was answered, as JSON: given again for the same key, read by reversals, hashed by the chain.
   outcome {long_text} NOT NULL,
   -- Why, as JSON that the module of its kind renders. NULL where there is nothing to explain.
   trace {long_text},

@@ -18,7 +18,8 @@ pub struct Need {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) sources: Vec<PostingId>,
     pub(crate) holds: Vec<HoldId>,
-    pub(crate) lots: bool,
+    /// Of which all open lots and holds are needed, beside what turns out when sources and holds are loaded.
+    pub(crate) assets: BTreeSet<Asset>,
 }
 
 impl Need {
@@ -29,34 +30,38 @@ impl Need {
             key: Some(key.clone()),
             sources: Vec::new(),
             holds: Vec::new(),
-            lots: false,
+            assets: BTreeSet::new(),
         }
     }
 
-    /// For a command that spends, holds, releases or takes back.
-    pub fn to_spend(member_id: MemberId, key: &IdempotencyKey) -> Self {
+    /// For a command that spends, holds or takes back some assets.
+    pub fn to_spend(
+        member_id: MemberId,
+        key: &IdempotencyKey,
+        assets: impl IntoIterator<Item = Asset>,
+    ) -> Self {
         Self {
-            lots: true,
+            assets: assets.into_iter().collect(),
             ..Self::to_earn(member_id, key)
         }
     }
 
-    /// For a command that reverses postings.
+    /// For a command that reverses postings, of whatever assets they are.
     pub fn to_reverse(member_id: MemberId, key: &IdempotencyKey, sources: Vec<PostingId>) -> Self {
         Self {
             sources,
-            ..Self::to_spend(member_id, key)
+            ..Self::to_earn(member_id, key)
         }
     }
 
-    /// For settling what time has changed.
+    /// For settling what time has changed, whatever that is.
     pub(crate) fn to_settle(member_id: MemberId) -> Self {
         Self {
             member_id,
             key: None,
             sources: Vec::new(),
             holds: Vec::new(),
-            lots: true,
+            assets: BTreeSet::new(),
         }
     }
 
@@ -72,13 +77,18 @@ impl Need {
             .iter()
             .filter_map(|operation| operation.hold())
             .collect();
-        let lots = command.operations.iter().any(|operation| operation.needs_lots());
+        let assets = command
+            .operations
+            .iter()
+            .flat_map(|operation| operation.assets_of_lots())
+            .copied()
+            .collect();
         Self {
             member_id: command.member_id,
             key: Some(command.key.clone()),
             sources,
             holds,
-            lots,
+            assets,
         }
     }
 }
@@ -106,7 +116,7 @@ impl Book {
             .iter()
             .map(|need| (need.member_id, MemberState::default()))
             .collect();
-        store::account_load_and_lock(tx, &mut members).await?;
+        store::account_load_and_lock_in_tx(tx, &mut members).await?;
 
         let keys: BTreeSet<(i64, String)> = needs
             .iter()
@@ -116,35 +126,35 @@ impl Book {
                     .map(|key| (need.member_id.as_i64(), key.as_str().to_owned()))
             })
             .collect();
-        store::answer_load(tx, &mut members, keys.into_iter().collect()).await?;
+        store::answer_load_in_tx(tx, &mut members, keys.into_iter().collect()).await?;
 
-        // What is due must be settled first, and settling needs the lots.
-        let with_lots: BTreeSet<MemberId> = needs
+        let mut wanted: BTreeSet<(MemberId, Asset)> = needs
             .iter()
-            .filter(|need| need.lots)
-            .map(|need| need.member_id)
-            .chain(
-                members
-                    .iter()
-                    .filter(|(_, state)| is_due(state, now))
-                    .map(|(member_id, _)| *member_id),
-            )
+            .flat_map(|need| need.assets.iter().map(|asset| (need.member_id, *asset)))
             .collect();
-        if !with_lots.is_empty() {
-            store::lot_load_open(tx, &mut members, &with_lots).await?;
-            store::hold_load_open(tx, &mut members, &with_lots).await?;
+        // What is due must be settled first, and settling needs the lots.
+        for (member_id, state) in &members {
+            wanted.extend(state.due(now).map(|asset| (*member_id, asset)));
         }
-        for need in needs {
-            for hold_id in &need.holds {
-                store::hold_load(tx, &mut members, need.member_id, *hold_id).await?;
-            }
+        let holds: BTreeSet<(MemberId, HoldId)> = needs
+            .iter()
+            .flat_map(|need| need.holds.iter().map(|hold_id| (need.member_id, *hold_id)))
+            .collect();
+        for (member_id, hold_id) in holds {
+            let asset = store::hold_load_in_tx(tx, &mut members, member_id, hold_id).await?;
+            wanted.extend(asset.map(|asset| (member_id, asset)));
         }
         let sources: BTreeSet<(MemberId, PostingId)> = needs
             .iter()
             .flat_map(|need| need.sources.iter().map(|source| (need.member_id, *source)))
             .collect();
         if !sources.is_empty() {
-            store::source_load(tx, &mut members, sources.into_iter().collect()).await?;
+            let sources = sources.into_iter().collect();
+            wanted.extend(store::source_load_in_tx(tx, &mut members, sources).await?);
+        }
+        if !wanted.is_empty() {
+            store::lot_load_open(tx, &mut members, &wanted).await?;
+            store::hold_load_open(tx, &mut members, &wanted).await?;
         }
         Ok(Self {
             now,
@@ -192,12 +202,20 @@ impl Book {
         let Some(state) = self.members.get_mut(&command.member_id) else {
             panic!("the book was loaded without {}", command.member_id);
         };
-        let blind = !state.complete && command.operations.iter().any(Operation::needs_lots);
-        assert!(
-            !blind,
-            "the book was loaded without the lots of {}",
-            command.member_id
-        );
+        for operation in &command.operations {
+            let held = operation.hold().and_then(|hold_id| state.holds.get(&hold_id));
+            let uncovered = match operation {
+                Operation::ReverseEarn { source, asset, .. } if !state.covers(*source, *asset) => Some(asset),
+                _ => None,
+            };
+            let needed = operation.assets_of_lots().iter();
+            let mut needed = needed.chain(held.map(|hold| &hold.asset)).chain(uncovered);
+            assert!(
+                needed.all(|asset| state.complete.contains(asset)),
+                "the book was loaded without the lots of {}",
+                command.member_id
+            );
+        }
         settle_member(state, &self.ids, self.now, command.member_id, &mut self.postings);
 
         let mut deciding = Deciding::command(state, &self.ids, self.now, command);
@@ -252,18 +270,11 @@ impl Book {
     /// # Errors
     /// [`huika_db::DbError::Stale`] when an account changed since it was loaded: the transaction runs again.
     pub async fn save_in_tx(self, tx: &mut Tx<'_>) -> Result<(), LedgerError> {
-        store::book_save(tx, &self.members, self.postings).await
+        store::book_save_in_tx(tx, &self.members, self.postings).await
     }
 }
 
-fn is_due(state: &MemberState, now: Timestamp) -> bool {
-    state
-        .accounts
-        .values()
-        .any(|account| account.next_change_at <= now)
-}
-
-/// Settles the accounts that are due. Whoever is due has been loaded with all lots.
+/// Settles the accounts that are due. What is due has been loaded with all its lots.
 fn settle_member(
     state: &mut MemberState,
     ids: &IdGenerator,
@@ -271,10 +282,9 @@ fn settle_member(
     member_id: MemberId,
     postings: &mut Vec<Posting>,
 ) {
-    for asset in Asset::ALL {
-        if state.known_next_change_at(asset) <= now {
-            postings.extend(settle(state, ids, now, member_id, asset));
-        }
+    let due: Vec<Asset> = state.due(now).collect();
+    for asset in due {
+        postings.extend(settle(state, ids, now, member_id, asset));
     }
     state.keep();
 }

@@ -253,9 +253,22 @@ impl Operation {
         }
     }
 
-    /// Whether deciding needs the member's lots and holds. Earning does not, which keeps it cheap.
-    pub(crate) fn needs_lots(&self) -> bool {
-        !matches!(self, Self::Earn { .. })
+    /// The assets of which deciding needs all open lots, as far as the operation names them. Earning needs none,
+    /// which keeps it cheap: the new lot alone repays a deficit. A reversal has its source's lots, and needs others
+    /// only where those do not cover it; of what a hold is, is known when it is loaded.
+    pub(crate) fn assets_of_lots(&self) -> &[Asset] {
+        match self {
+            Self::Spend { asset, .. } | Self::ClawBack { asset, .. } | Self::Hold { asset, .. } => {
+                std::slice::from_ref(asset)
+            }
+            // Lots of any asset may wait for an event.
+            Self::Release { .. } => &Asset::ALL,
+            Self::Earn { .. }
+            | Self::PostHold { .. }
+            | Self::VoidHold { .. }
+            | Self::ReverseEarn { .. }
+            | Self::ReverseSpend { .. } => &[],
+        }
     }
 }
 
@@ -275,7 +288,8 @@ impl InputHash {
     }
 }
 
-struct HashWriter(Sha256);
+/// Hashes what is written to it.
+pub(crate) struct HashWriter(pub(crate) Sha256);
 impl std::io::Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);

@@ -53,6 +53,12 @@ problems! {
         en "The hold covers {held}, not {requested}."
         zh "预占数量为 {held}，不足 {requested}。";
 
+        /// One command earns, or spends, one asset with two counter-accounts.
+        [422 "ledger.counter_accounts_mixed"]
+        CounterAccountsMixed { asset: &'static str }
+        en "One command cannot earn or spend {asset} with two counter-accounts: send two commands."
+        zh "一笔操作中同一{asset}的增加或使用只能对应一个对方科目，请分两笔提交。";
+
         /// The process is stopping.
         [503 "system.stopping"]
         Stopping

@@ -10,7 +10,7 @@
 //!   [`Ledger::post_in_tx`] works inside a caller's.
 //! - Expiry, release and lapse are true at read time: an account knows the next moment at which time
 //!   changes it, and is settled before it is read or spent after that moment.
-//! - Entries are never edited. [`verify`] recomputes every balance, lot, hold and hash chain from them.
+//! - Entries are never edited. [`verify_in_tx`] recomputes every balance, lot, hold and hash chain from them.
 //!
 //! The ledger knows no rule of a programme: who earns what is decided in the modules.
 
@@ -32,10 +32,10 @@ pub use domain::{EntryKind, EntryOutcome, Outcome};
 pub use error::LedgerError;
 pub use post::Ledger;
 pub use read::{
-    Balance, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance, balances,
-    counter_totals, lots, posting, posting_references, statement, stored_balances,
+    Balance, LotPlace, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance,
+    balances, counter_totals, first_expiring, lots, posting, posting_references, statement, stored_balances,
 };
-pub use verify::{VerifyFinding, VerifyReport, verify};
+pub use verify::{VerifyFinding, VerifyReport, verify_in_tx};
 
 /// The tables of the ledger.
 pub fn migrations() -> Vec<huika_db::Migration> {

@@ -1,7 +1,7 @@
 //! Reading accounts. What time has changed since the last write is worked out in memory: a read never
 //! shows value that has expired, and never writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use huika_core::{IdGenerator, MemberId, Timestamp};
 use huika_db::{DbError, Executor, Param, params};
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Asset, EntryOutcome, LedgerError, LotId, PostingId,
-    domain::{Account, LotState, MemberState, settle},
+    domain::{Account, Lot, LotState, MemberState, settle},
     store,
 };
 
@@ -30,6 +30,24 @@ pub struct Balance {
     pub lifetime_in: i64,
     /// All that was ever spent, less what was put back.
     pub lifetime_out: i64,
+}
+
+/// The place of a lot among those of its account: earliest expiry first, never-expiring last, older before younger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LotPlace {
+    /// When it is lost; the end of time when never.
+    pub expires_at: Timestamp,
+    /// Which.
+    pub lot_id: LotId,
+}
+
+impl From<(Option<Timestamp>, LotId)> for LotPlace {
+    fn from((expires_at, lot_id): (Option<Timestamp>, LotId)) -> Self {
+        Self {
+            expires_at: expires_at.unwrap_or(Timestamp::MAX),
+            lot_id,
+        }
+    }
 }
 
 /// A lot that is not closed.
@@ -128,7 +146,8 @@ pub async fn balances(
         .collect())
 }
 
-/// The lots of an asset that are not closed at `now`, earliest expiry first.
+/// The lots of an asset that are not closed at `now`, earliest expiry first: at most `limit` of those after
+/// `after`, by their place.
 ///
 /// # Errors
 /// When the database fails.
@@ -138,15 +157,20 @@ pub async fn lots(
     member_id: MemberId,
     asset: Asset,
     now: Timestamp,
+    after: Option<LotPlace>,
+    limit: usize,
 ) -> Result<Vec<LotView>, LedgerError> {
-    let mut members = BTreeMap::from([(member_id, settled(executor, ids, member_id, now).await?)]);
-    if members.values().any(|state| !state.complete) {
-        store::lot_load_open(executor, &mut members, &BTreeSet::from([member_id])).await?;
-    }
-    let mut lots: Vec<LotView> = members
-        .into_values()
-        .flat_map(|state| state.lots.into_values())
-        .filter(|lot| lot.asset == asset && lot.state != LotState::Closed)
+    let state = settled(executor, ids, member_id, now).await?;
+    let mut lots: Vec<Lot> = if state.complete.contains(&asset) {
+        state.lots.into_values().collect()
+    } else {
+        store::lot_list(executor, member_id, asset, after, limit).await?
+    };
+    lots.retain(|lot| lot.asset == asset && lot.state != LotState::Closed && Some(place_of(lot)) > after);
+    lots.sort_by_key(place_of);
+    lots.truncate(limit);
+    Ok(lots
+        .into_iter()
         .map(|lot| LotView {
             lot_id: lot.lot_id,
             asset: lot.asset,
@@ -158,9 +182,37 @@ pub async fn lots(
             available_at: lot.available_at,
             expires_at: lot.expires_at,
         })
-        .collect();
-    lots.sort_by_key(|lot| (lot.expires_at.unwrap_or(Timestamp::MAX), lot.lot_id));
-    Ok(lots)
+        .collect())
+}
+
+/// What is lost first of an asset, and when: all lots of the earliest expiry together. `None`: nothing ever.
+///
+/// # Errors
+/// When the database fails.
+pub async fn first_expiring(
+    executor: &mut impl Executor,
+    ids: &IdGenerator,
+    member_id: MemberId,
+    asset: Asset,
+    now: Timestamp,
+) -> Result<Option<(i64, Timestamp)>, LedgerError> {
+    let state = settled(executor, ids, member_id, now).await?;
+    if !state.complete.contains(&asset) {
+        return Ok(store::lot_first_expiring(executor, member_id, asset).await?);
+    }
+    let lots = || {
+        let lots = state.lots.values();
+        lots.filter(|lot| lot.asset == asset && lot.state != LotState::Closed)
+    };
+    let first = lots().filter_map(|lot| lot.expires_at).min();
+    Ok(first.map(|first| {
+        let lost = lots().filter(|lot| lot.expires_at == Some(first));
+        (lost.map(|lot| lot.remaining).sum(), first)
+    }))
+}
+
+fn place_of(lot: &Lot) -> LotPlace {
+    (lot.expires_at, lot.lot_id).into()
 }
 
 /// The accounts as they stand at `now`. Trusts the rows while nothing is due, and loads lots only then.
@@ -170,15 +222,17 @@ async fn settled(
     member_id: MemberId,
     now: Timestamp,
 ) -> Result<MemberState, LedgerError> {
-    let which = BTreeSet::from([member_id]);
     let mut accounts = accounts_of(executor, member_id).await?;
     for _ in 0..SETTLED_TRIES {
-        if accounts.values().all(|account| account.next_change_at > now) {
-            let mut state = MemberState::default();
-            state.accounts = accounts;
+        let mut state = MemberState::default();
+        state.accounts = accounts;
+        let due: Vec<Asset> = state.due(now).collect();
+        if due.is_empty() {
             return Ok(state);
         }
-        let mut members = BTreeMap::from([(member_id, MemberState::default())]);
+        let which = due.iter().map(|asset| (member_id, *asset)).collect();
+        accounts = std::mem::take(&mut state.accounts);
+        let mut members = BTreeMap::from([(member_id, state)]);
         store::lot_load_open(executor, &mut members, &which).await?;
         store::hold_load_open(executor, &mut members, &which).await?;
         // Accounts, lots and holds belong together only if nobody wrote between the statements.
@@ -188,9 +242,8 @@ async fn settled(
             continue;
         }
         let mut state = members.remove(&member_id).unwrap_or_default();
-        let assets: Vec<Asset> = accounts.keys().copied().collect();
         state.accounts = accounts;
-        for asset in assets {
+        for asset in due {
             settle(&mut state, ids, now, member_id, asset);
         }
         return Ok(state);

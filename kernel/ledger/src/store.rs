@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use huika_core::{Id, IdKind, MemberId};
+use huika_core::{Id, IdKind, MemberId, Timestamp};
 use huika_db::{
     DbError, Executor, Param, Row, Tx,
     dialect::{Insert, Update, pair_condition},
@@ -10,9 +10,10 @@ use huika_db::{
 };
 
 use crate::{
-    Asset, HoldId, InputHash, LedgerError, LotId, PostingId,
+    Asset, HoldId, InputHash, LedgerError, LotId, LotPlace, PostingId,
     domain::{
-        Account, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, Source, StoredAnswer,
+        Account, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, Source,
+        StoredAnswer,
     },
 };
 
@@ -48,7 +49,10 @@ pub(crate) fn account_from(row: &Row) -> Result<Account, DbError> {
     })
 }
 
-pub(crate) async fn account_load_and_lock(tx: &mut Tx<'_>, members: &mut Members) -> Result<(), DbError> {
+pub(crate) async fn account_load_and_lock_in_tx(
+    tx: &mut Tx<'_>,
+    members: &mut Members,
+) -> Result<(), DbError> {
     let sql = format!(
         "SELECT {ACCOUNT_COLUMNS} FROM ledger_account WHERE member_id IN (??) ORDER BY member_id, asset FOR UPDATE"
     );
@@ -60,7 +64,7 @@ pub(crate) async fn account_load_and_lock(tx: &mut Tx<'_>, members: &mut Members
     Ok(())
 }
 
-pub(crate) async fn answer_load(
+pub(crate) async fn answer_load_in_tx(
     tx: &mut Tx<'_>,
     members: &mut Members,
     keys: Vec<(i64, String)>,
@@ -106,27 +110,96 @@ pub(crate) fn lot_from(row: &Row) -> Result<Lot, DbError> {
     })
 }
 
+/// Loads the lots that are not closed of some members' assets: a statement for each asset, so that nobody's other
+/// lots are read along.
 pub(crate) async fn lot_load_open(
     executor: &mut impl Executor,
     members: &mut Members,
-    which: &BTreeSet<MemberId>,
+    which: &BTreeSet<(MemberId, Asset)>,
 ) -> Result<(), DbError> {
-    let sql = format!("SELECT {LOT_COLUMNS} FROM ledger_lot WHERE member_id IN (??) AND state IN (1, 2)");
-    for row in executor.fetch_all(&sql, params![keys_of(which)]).await? {
-        if let Some(state) = members.get_mut(&row.get("member_id")?) {
-            let lot = lot_from(&row)?;
-            state.lots.insert(lot.lot_id, lot);
+    let sql = format!(
+        "SELECT {LOT_COLUMNS} FROM ledger_lot WHERE member_id IN (??) AND asset = ? AND state IN (1, 2)"
+    );
+    for asset in Asset::ALL {
+        let ids = which
+            .iter()
+            .filter(|(_, of)| *of == asset)
+            .map(|(member_id, _)| member_id);
+        let ids: Vec<&MemberId> = ids.collect();
+        if ids.is_empty() {
+            continue;
         }
-    }
-    for member_id in which {
-        if let Some(state) = members.get_mut(member_id) {
-            state.complete = true;
+        for row in executor
+            .fetch_all(&sql, params![keys_of(ids), asset.code()])
+            .await?
+        {
+            if let Some(state) = members.get_mut(&row.get("member_id")?) {
+                let lot = lot_from(&row)?;
+                state.lots.insert(lot.lot_id, lot);
+            }
         }
     }
     Ok(())
 }
 
-const HOLD_COLUMNS: &str = "member_id, hold_id, asset, amount, lots, lapses_at, state";
+/// The lots of one asset that are not closed, in the order of their places.
+pub(crate) async fn lot_list(
+    executor: &mut impl Executor,
+    member_id: MemberId,
+    asset: Asset,
+    after: Option<LotPlace>,
+    limit: usize,
+) -> Result<Vec<Lot>, DbError> {
+    let after = after.unwrap_or(LotPlace {
+        expires_at: Timestamp::MIN,
+        lot_id: LotId::from_i64(i64::MIN),
+    });
+    let place = "COALESCE(expires_at, ?)";
+    let sql = format!(
+        "SELECT {LOT_COLUMNS} FROM ledger_lot WHERE member_id = ? AND asset = ? AND state IN (1, 2) \
+         AND ({place} > ? OR ({place} = ? AND lot_id > ?)) ORDER BY {place}, lot_id LIMIT ?"
+    );
+    let (never, at, limit) = (
+        Timestamp::MAX,
+        after.expires_at,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
+    let params = params![
+        member_id,
+        asset.code(),
+        never,
+        at,
+        never,
+        at,
+        after.lot_id,
+        never,
+        limit
+    ];
+    executor
+        .fetch_all(&sql, params)
+        .await?
+        .iter()
+        .map(lot_from)
+        .collect()
+}
+
+/// What of an asset is lost first.
+pub(crate) async fn lot_first_expiring(
+    executor: &mut impl Executor,
+    member_id: MemberId,
+    asset: Asset,
+) -> Result<Option<(i64, Timestamp)>, DbError> {
+    let sql = "SELECT CAST(SUM(remaining) AS {int}) AS remaining, expires_at FROM ledger_lot \
+         WHERE member_id = ? AND asset = ? AND state IN (1, 2) AND expires_at IS NOT NULL \
+         GROUP BY expires_at ORDER BY expires_at LIMIT 1";
+    let row = executor
+        .fetch_optional(sql, params![member_id, asset.code()])
+        .await?;
+    row.map(|row| Ok((row.get("remaining")?, row.get("expires_at")?)))
+        .transpose()
+}
+
+pub(crate) const HOLD_COLUMNS: &str = "member_id, hold_id, asset, amount, lots, lapses_at, state";
 
 pub(crate) fn hold_from(row: &Row) -> Result<Hold, DbError> {
     let lots: Vec<(i64, i64)> =
@@ -140,75 +213,78 @@ pub(crate) fn hold_from(row: &Row) -> Result<Hold, DbError> {
             .map(|(lot, part)| (LotId::from_i64(lot), part))
             .collect(),
         lapses_at: row.get("lapses_at")?,
-        state: if row.get::<i64>("state")? == 1 {
-            HoldState::Open
-        } else {
-            HoldState::Closed
-        },
+        state: HoldState::from_code(row.get("state")?).ok_or_else(|| DbError::corrupt("state"))?,
         stored: true,
         changed: false,
     })
 }
 
+/// Loads the open holds of these members, and with them the last of what makes their assets complete.
 pub(crate) async fn hold_load_open(
     executor: &mut impl Executor,
     members: &mut Members,
-    which: &BTreeSet<MemberId>,
+    which: &BTreeSet<(MemberId, Asset)>,
 ) -> Result<(), DbError> {
+    let ids: BTreeSet<MemberId> = which.iter().map(|(member_id, _)| *member_id).collect();
     let sql = format!("SELECT {HOLD_COLUMNS} FROM ledger_hold WHERE member_id IN (??) AND state = 1");
-    for row in executor.fetch_all(&sql, params![keys_of(which)]).await? {
+    for row in executor.fetch_all(&sql, params![keys_of(&ids)]).await? {
         if let Some(state) = members.get_mut(&row.get("member_id")?) {
             let hold = hold_from(&row)?;
             state.holds.insert(hold.hold_id, hold);
         }
     }
+    for (member_id, asset) in which {
+        if let Some(state) = members.get_mut(member_id) {
+            state.complete.insert(*asset);
+        }
+    }
     Ok(())
 }
 
-/// Loads a hold that a command names, so that one which is closed is told from one that never was.
-pub(crate) async fn hold_load(
+/// Loads a hold that a command names, so that one which is closed is told from one that never was. Says of what
+/// it is.
+pub(crate) async fn hold_load_in_tx(
     tx: &mut Tx<'_>,
     members: &mut Members,
     member_id: MemberId,
     hold_id: HoldId,
-) -> Result<(), DbError> {
-    let Some(state) = members.get_mut(&member_id) else {
-        return Ok(());
-    };
-    if state.holds.contains_key(&hold_id) {
-        return Ok(());
-    }
+) -> Result<Option<Asset>, DbError> {
     let sql = format!("SELECT {HOLD_COLUMNS} FROM ledger_hold WHERE member_id = ? AND hold_id = ?");
-    if let Some(row) = tx.fetch_optional(&sql, params![member_id, hold_id]).await? {
-        state.holds.insert(hold_id, hold_from(&row)?);
-    }
-    Ok(())
+    let row = tx.fetch_optional(&sql, params![member_id, hold_id]).await?;
+    let (Some(row), Some(state)) = (row, members.get_mut(&member_id)) else {
+        return Ok(None);
+    };
+    let hold = hold_from(&row)?;
+    let asset = hold.asset;
+    state.holds.insert(hold_id, hold);
+    Ok(Some(asset))
 }
 
-/// Loads the postings to reverse, what was reversed of them before, and the lots they touched.
-pub(crate) async fn source_load(
+/// Loads the postings to reverse, what was reversed of them before, and the lots they made or spent. Says of which
+/// assets that is not enough to take back what they earned.
+pub(crate) async fn source_load_in_tx(
     tx: &mut Tx<'_>,
     members: &mut Members,
     wanted: Vec<(MemberId, PostingId)>,
-) -> Result<(), DbError> {
+) -> Result<BTreeSet<(MemberId, Asset)>, DbError> {
     let sources: Vec<(i64, i64)> = wanted
         .iter()
         .map(|(member_id, posting_id)| (member_id.as_i64(), posting_id.as_i64()))
         .collect();
     let mut lots = BTreeSet::new();
-    for (member_id, posting_id, entries) in outcomes_load(tx, &sources).await? {
+    for (member_id, posting_id, entries) in outcomes_load_in_tx(tx, &sources).await? {
         let Some(state) = members.get_mut(&member_id) else {
             continue;
         };
-        let touched = entries.iter().flat_map(|entry| {
-            entry
-                .lot_id
-                .into_iter()
-                .chain(entry.lots.iter().map(|(lot_id, _)| *lot_id))
-        });
-        // The open ones are here already.
-        let missing = touched.filter(|lot_id| !state.lots.contains_key(lot_id));
-        lots.extend(missing.map(|lot_id| (member_id.as_i64(), lot_id.as_i64())));
+        for entry in &entries {
+            let (made, spent) = match entry.kind {
+                EntryKind::Earn => (entry.lot_id, [].as_slice()),
+                EntryKind::Spend | EntryKind::PostHold => (None, entry.lots.as_slice()),
+                _ => continue,
+            };
+            let touched = made.into_iter().chain(spent.iter().map(|(lot_id, _)| *lot_id));
+            lots.extend(touched.map(|lot_id| (member_id.as_i64(), lot_id.as_i64())));
+        }
         state.sources.insert(
             posting_id,
             Source {
@@ -226,7 +302,7 @@ pub(crate) async fn source_load(
         .map(|row| Ok((row.get("member_id")?, row.get("posting_id")?)))
         .collect::<Result<Vec<(i64, i64)>, DbError>>()?;
     if !reversals.is_empty() {
-        for (member_id, _, entries) in outcomes_load(tx, &reversals).await? {
+        for (member_id, _, entries) in outcomes_load_in_tx(tx, &reversals).await? {
             let Some(state) = members.get_mut(&member_id) else {
                 continue;
             };
@@ -249,10 +325,21 @@ pub(crate) async fn source_load(
             }
         }
     }
-    Ok(())
+    let mut uncovered = BTreeSet::new();
+    for (member_id, posting_id) in wanted {
+        let Some(state) = members.get(&member_id) else {
+            continue;
+        };
+        // One that is not there yet may come from an earlier command of the same book.
+        let known = state.sources.contains_key(&posting_id);
+        let assets = Asset::ALL.into_iter();
+        let assets = assets.filter(|asset| !known || !state.covers(posting_id, *asset));
+        uncovered.extend(assets.map(|asset| (member_id, asset)));
+    }
+    Ok(uncovered)
 }
 
-async fn outcomes_load(
+async fn outcomes_load_in_tx(
     tx: &mut Tx<'_>,
     postings: &[(i64, i64)],
 ) -> Result<Vec<(MemberId, PostingId, Vec<EntryOutcome>)>, DbError> {
@@ -265,7 +352,7 @@ async fn outcomes_load(
 }
 
 /// Writes a book. Accounts first and guarded by their sequence: if any is not what was read, nothing counts.
-pub(crate) async fn book_save(
+pub(crate) async fn book_save_in_tx(
     tx: &mut Tx<'_>,
     members: &Members,
     postings: Vec<Posting>,
@@ -460,19 +547,19 @@ pub(crate) async fn book_save(
     );
     for posting in postings {
         let (member_id, posting_id) = (posting.member_id, posting.posting_id);
-        for entry in &posting.entries {
+        for (outcome, link) in posting.outcomes.iter().zip(&posting.links) {
             entries.push(params![
                 member_id,
-                entry.asset.code(),
-                entry.sequence,
+                outcome.asset.code(),
+                link.sequence,
                 posting_id,
-                entry.kind.name(),
-                entry.counter_account.name(),
-                entry.available_change,
-                entry.pending_change,
-                entry.held_change,
-                entry.shortfall,
-                entry.chain,
+                outcome.kind.name(),
+                outcome.counter_account.name(),
+                outcome.available_change,
+                outcome.pending_change,
+                outcome.held_change,
+                outcome.shortfall,
+                link.chain,
             ]);
         }
         for (lot_id, (remaining, held)) in &posting.lot_entries {
@@ -498,8 +585,8 @@ pub(crate) async fn book_save(
     }
 
     tx.update(accounts).await?;
-    insert_first(tx, new_accounts).await?;
-    insert_first(tx, headers).await?;
+    insert_first_in_tx(tx, new_accounts).await?;
+    insert_first_in_tx(tx, headers).await?;
     tx.insert(entries).await?;
     tx.insert(new_lots).await?;
     tx.update(lots).await?;
@@ -511,7 +598,7 @@ pub(crate) async fn book_save(
 }
 
 /// Inserts rows whose key another transaction may have taken meanwhile: then this one runs again and finds it.
-async fn insert_first(tx: &mut Tx<'_>, insert: Insert) -> Result<(), DbError> {
+async fn insert_first_in_tx(tx: &mut Tx<'_>, insert: Insert) -> Result<(), DbError> {
     match tx.insert(insert).await {
         Err(DbError::Duplicate(_)) => Err(DbError::Stale("ledger")),
         other => other.map(drop),

@@ -1,19 +1,23 @@
-//! Proving the ledger: every balance, lot, hold and hash chain is recomputed from the history and compared.
+//! Proving the ledger: every account, lot, hold and hash chain is rebuilt from the history and compared.
 //!
 //! Works on one snapshot of the database while others go on writing, member after member in pages, so its
-//! memory does not grow with the ledger.
+//! memory does not grow with the ledger. A row that cannot even be read is a finding like any other.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt::Write as _,
+};
 
-use huika_core::MemberId;
-use huika_db::{DbError, Executor, Param, Tx, params};
+use huika_core::{MemberId, Timestamp};
+use huika_db::{DbError, Executor, Param, Row, Tx, params};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Asset, CounterAccount, InputHash, LedgerError, LotId, PostingId,
+    Asset, HoldId, InputHash, LedgerError, LotId, PostingId,
     domain::{
-        Account, Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, PostingDigest, Source,
-        chain_next,
+        Account, EntryKind, EntryOutcome, Hold, HoldState, Lot, PostingDigest, Replay, ReplayedHold,
+        ReplayedLot, Source, chain_next,
     },
     store,
 };
@@ -40,6 +44,9 @@ pub struct VerifyReport {
     pub findings: u64,
     /// The first findings.
     pub first_findings: Vec<VerifyFinding>,
+    /// The hash over the ends of all chains, in hexadecimal. Kept outside, it proves later that a backup of this
+    /// moment holds this history and no other.
+    pub digest: String,
 }
 
 impl VerifyReport {
@@ -71,30 +78,37 @@ pub struct VerifyFinding {
 
 struct PostingFacts {
     digest: PostingDigest,
+    recorded_at: Timestamp,
     outcomes: Vec<EntryOutcome>,
-    met: usize,
+    /// How many entries were met of each asset: the next one is the answer's next.
+    met: BTreeMap<Asset, usize>,
 }
 
+/// What is stored of a member. `None` is a row that could not be read and is named already.
 #[derive(Default)]
 struct MemberFacts {
-    accounts: BTreeMap<Asset, Account>,
-    postings: HashMap<PostingId, PostingFacts>,
-    lots: BTreeMap<LotId, Lot>,
-    lot_changes: HashMap<LotId, (i64, i64)>,
-    holds: Vec<Hold>,
+    accounts: BTreeMap<Asset, Option<Account>>,
+    postings: BTreeMap<PostingId, Option<PostingFacts>>,
+    lots: BTreeMap<LotId, Option<Lot>>,
+    lot_changes: HashMap<(PostingId, LotId), (i64, i64)>,
+    holds: BTreeMap<HoldId, Option<Hold>>,
     reversals: HashSet<(PostingId, PostingId)>,
+    replays: BTreeMap<Asset, Replay>,
 }
+
+type Members = BTreeMap<MemberId, MemberFacts>;
 
 /// Checks the whole ledger within a snapshot (see [`huika_db::Db::run_snapshot`]). `progress` is told the
 /// number of accounts after each page.
 ///
 /// # Errors
-/// When the database fails. What does not add up is no error but a finding.
-pub async fn verify(
+/// When the database fails. What does not add up, or cannot be read, is no error but a finding.
+pub async fn verify_in_tx(
     tx: &mut Tx<'_>,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<VerifyReport, LedgerError> {
     let mut report = VerifyReport::default();
+    let mut ends = Sha256::new();
     find_orphans(tx, &mut report).await?;
     let mut after = i64::MIN;
     loop {
@@ -104,15 +118,22 @@ pub async fn verify(
                 params![after, PAGE],
             )
             .await?;
-        let page = rows
-            .iter()
-            .map(|row| row.get("member_id"))
-            .collect::<Result<Vec<i64>, _>>()?;
+        let mut page = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row.get("member_id") {
+                Ok(member_id) => page.push(member_id),
+                Err(error) => report.find("ledger_account ?", unreadable(&error)),
+            }
+        }
         let Some(last) = page.last() else {
+            for byte in ends.finalize() {
+                // Writing to a text cannot fail.
+                let _ = write!(report.digest, "{byte:02x}");
+            }
             return Ok(report);
         };
         after = *last;
-        verify_page(tx, page, &mut report).await?;
+        verify_page(tx, page, &mut ends, &mut report).await?;
         progress(report.accounts);
     }
 }
@@ -134,15 +155,56 @@ async fn find_orphans(tx: &mut Tx<'_>, report: &mut VerifyReport) -> Result<(), 
              WHERE a.member_id IS NULL {condition} LIMIT 20"
         );
         for row in tx.fetch_all(&sql, params![]).await? {
-            let member_id: MemberId = row.get("member_id")?;
-            report.find(format!("{table} of {member_id}"), "the member has no account");
+            match row.get::<MemberId>("member_id") {
+                Ok(member_id) => report.find(format!("{table} of {member_id}"), "the member has no account"),
+                Err(error) => report.find(format!("{table} ?"), unreadable(&error)),
+            }
         }
     }
     Ok(())
 }
 
-async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport) -> Result<(), LedgerError> {
-    let mut members: HashMap<MemberId, MemberFacts> = page
+fn unreadable(error: &DbError) -> String {
+    format!("the row cannot be read: {error}")
+}
+
+/// The name of a row by its key, as far as that can be read.
+fn name_of(table: &str, row: &Row, key: impl Fn(&Row) -> Result<String, DbError>) -> String {
+    let member_id = row
+        .get::<MemberId>("member_id")
+        .map_or("?".to_owned(), |id| id.to_string());
+    format!(
+        "{table} {member_id} {}",
+        key(row).unwrap_or_else(|_| "?".to_owned())
+    )
+}
+
+/// Reads a row into the facts of its member, or names it.
+fn read_into<'a, T>(
+    members: &'a mut Members,
+    report: &mut VerifyReport,
+    row: &Row,
+    name: impl FnOnce() -> String,
+    parsed: Result<T, DbError>,
+) -> Option<(&'a mut MemberFacts, Option<T>)> {
+    let value = match parsed {
+        Ok(value) => Some(value),
+        Err(error) => {
+            report.find(name(), unreadable(&error));
+            None
+        }
+    };
+    let facts = members.get_mut(&row.get("member_id").ok()?)?;
+    Some((facts, value))
+}
+
+async fn verify_page(
+    tx: &mut Tx<'_>,
+    page: Vec<i64>,
+    ends: &mut Sha256,
+    report: &mut VerifyReport,
+) -> Result<(), LedgerError> {
+    let mut members: Members = page
         .iter()
         .map(|id| (MemberId::from_i64(*id), MemberFacts::default()))
         .collect();
@@ -153,38 +215,27 @@ async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport)
         store::ACCOUNT_COLUMNS
     );
     for row in tx.fetch_all(&sql, page()).await? {
-        if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            facts
-                .accounts
-                .insert(store::asset_from(&row)?, store::account_from(&row)?);
-            report.accounts += 1;
+        report.accounts += 1;
+        let name = || {
+            name_of("ledger_account", &row, |row| {
+                Ok(store::asset_from(row)?.name().to_owned())
+            })
+        };
+        let account = store::asset_from(&row).and_then(|_| store::account_from(&row));
+        if let Some((facts, account)) = read_into(&mut members, report, &row, name, account)
+            && let Ok(asset) = store::asset_from(&row)
+        {
+            facts.accounts.insert(asset, account);
         }
     }
     let sql = "SELECT member_id, posting_id, kind, idem_key, input_hash, reference, actor, effective_at, recorded_at, \
          outcome, trace FROM ledger_posting WHERE member_id IN (??)";
     tx.for_each::<DbError>(sql, page(), |row| {
-        let posting_id: PostingId = row.get("posting_id")?;
-        let digest = PostingDigest::from_parts(
-            posting_id,
-            &row.get::<String>("kind")?,
-            &row.get::<String>("idem_key")?,
-            &InputHash(row.get("input_hash")?),
-            &row.get::<String>("reference")?,
-            &row.get::<String>("actor")?,
-            (row.get("effective_at")?, row.get("recorded_at")?),
-            row.get::<Option<String>>("trace")?.as_deref(),
-        );
         report.postings += 1;
-        if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            let outcomes = store::outcomes_from(&row)?;
-            facts.postings.insert(
-                posting_id,
-                PostingFacts {
-                    digest,
-                    outcomes,
-                    met: 0,
-                },
-            );
+        let id = |row: &Row| row.get::<PostingId>("posting_id");
+        let name = || name_of("ledger_posting", &row, |row| Ok(id(row)?.to_string()));
+        if let Some((facts, posting)) = read_into(&mut members, report, &row, name, posting_from(&row)) {
+            facts.postings.insert(id(&row)?, posting);
         }
         Ok(())
     })
@@ -195,354 +246,420 @@ async fn verify_page(tx: &mut Tx<'_>, page: Vec<i64>, report: &mut VerifyReport)
     );
     tx.for_each::<DbError>(&sql, page(), |row| {
         report.lots += 1;
-        if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            let lot = store::lot_from(&row)?;
-            facts.lots.insert(lot.lot_id, lot);
+        let id = |row: &Row| row.get::<LotId>("lot_id");
+        let name = || name_of("ledger_lot", &row, |row| Ok(id(row)?.to_string()));
+        if let Some((facts, lot)) = read_into(&mut members, report, &row, name, store::lot_from(&row)) {
+            facts.lots.insert(id(&row)?, lot);
         }
         Ok(())
     })
     .await?;
-    let sql = "SELECT member_id, lot_id, CAST(SUM(remaining_change) AS {int}) AS remaining_change, \
-         CAST(SUM(held_change) AS {int}) AS held_change FROM ledger_lot_entry WHERE member_id IN (??) \
-         GROUP BY member_id, lot_id";
+    let sql = "SELECT member_id, posting_id, lot_id, remaining_change, held_change FROM ledger_lot_entry \
+         WHERE member_id IN (??)";
     tx.for_each::<DbError>(sql, page(), |row| {
-        if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            let change = (row.get("remaining_change")?, row.get("held_change")?);
-            facts.lot_changes.insert(row.get("lot_id")?, change);
+        let key = |row: &Row| Ok::<_, DbError>((row.get("posting_id")?, row.get("lot_id")?));
+        let name = || name_of("ledger_lot_entry", &row, |row| key(row).map(lot_entry_key));
+        let change = key(&row).and_then(|_| Ok((row.get("remaining_change")?, row.get("held_change")?)));
+        if let Some((facts, Some(change))) = read_into(&mut members, report, &row, name, change) {
+            facts.lot_changes.insert(key(&row)?, change);
         }
         Ok(())
     })
     .await?;
-    let sql = "SELECT member_id, hold_id, asset, amount, lots, lapses_at, state FROM ledger_hold WHERE member_id IN (??)";
-    for row in tx.fetch_all(sql, page()).await? {
+    let sql = format!(
+        "SELECT {} FROM ledger_hold WHERE member_id IN (??)",
+        store::HOLD_COLUMNS
+    );
+    tx.for_each::<DbError>(&sql, page(), |row| {
         report.holds += 1;
-        let hold = store::hold_from(&row)?;
-        let facts = members.get_mut(&row.get("member_id")?);
-        if let (Some(facts), HoldState::Open) = (facts, hold.state) {
-            facts.holds.push(hold);
+        let id = |row: &Row| row.get::<HoldId>("hold_id");
+        let name = || name_of("ledger_hold", &row, |row| Ok(id(row)?.to_string()));
+        if let Some((facts, hold)) = read_into(&mut members, report, &row, name, store::hold_from(&row)) {
+            facts.holds.insert(id(&row)?, hold);
         }
-    }
-
+        Ok(())
+    })
+    .await?;
     let sql = "SELECT member_id, source_posting_id, posting_id FROM ledger_reversal WHERE member_id IN (??)";
     for row in tx.fetch_all(sql, page()).await? {
-        if let Some(facts) = members.get_mut(&row.get("member_id")?) {
-            facts
-                .reversals
-                .insert((row.get("source_posting_id")?, row.get("posting_id")?));
+        let link = row
+            .get("source_posting_id")
+            .and_then(|source| Ok((source, row.get("posting_id")?)));
+        let name = || name_of("ledger_reversal", &row, |_| Ok("?".to_owned()));
+        if let Some((facts, Some(link))) = read_into(&mut members, report, &row, name, link) {
+            facts.reversals.insert(link);
         }
     }
-
-    let mut replayed: HashMap<(MemberId, Asset), Account> = HashMap::new();
     let sql = "SELECT member_id, asset, sequence, posting_id, kind, counter_account, available_change, pending_change, \
          held_change, shortfall, chain FROM ledger_entry WHERE member_id IN (??) ORDER BY member_id, asset, sequence";
     tx.for_each::<DbError>(sql, page(), |row| {
         report.entries += 1;
-        let (member_id, asset): (MemberId, Asset) = (row.get("member_id")?, store::asset_from(&row)?);
-        let account = replayed.entry((member_id, asset)).or_insert_with(Account::new);
-        if let Some(facts) = members.get_mut(&member_id) {
-            replay_entry(member_id, account, facts, &row, report)?;
+        let key = |row: &Row| Ok::<_, DbError>((store::asset_from(row)?, row.get::<i64>("sequence")?));
+        let name = name_of("ledger_entry", &row, |row| {
+            key(row).map(|(asset, sequence)| format!("{} {sequence}", asset.name()))
+        });
+        let key = key(&row);
+        if let Some((facts, Some((asset, sequence)))) =
+            read_into(&mut members, report, &row, || name.clone(), key)
+        {
+            let member_id = row.get("member_id")?;
+            replay_entry(member_id, asset, sequence, facts, &row, &name, report);
         }
         Ok(())
     })
     .await?;
     for (member_id, facts) in &members {
-        check_member(*member_id, facts, &replayed, report);
+        for (asset, account) in &facts.accounts {
+            if let Some(account) = account {
+                for number in [member_id.as_i64(), asset.code(), account.sequence] {
+                    ends.update(number.to_be_bytes());
+                }
+                ends.update(account.chain);
+            }
+        }
+        check_member(*member_id, facts, report);
     }
     Ok(())
+}
+
+fn lot_entry_key((posting_id, lot_id): (PostingId, LotId)) -> String {
+    format!("{posting_id} {lot_id}")
+}
+
+fn posting_from(row: &Row) -> Result<PostingFacts, DbError> {
+    let recorded_at = row.get("recorded_at")?;
+    Ok(PostingFacts {
+        digest: PostingDigest::from_parts(
+            row.get("posting_id")?,
+            &row.get::<String>("kind")?,
+            &row.get::<String>("idem_key")?,
+            &InputHash(row.get("input_hash")?),
+            &row.get::<String>("reference")?,
+            &row.get::<String>("actor")?,
+            (row.get("effective_at")?, recorded_at),
+            row.get::<Option<String>>("trace")?.as_deref(),
+        ),
+        recorded_at,
+        outcomes: store::outcomes_from(row)?,
+        met: BTreeMap::new(),
+    })
+}
+
+/// Whether the row of an entry says what its posting answered.
+fn is_answered(row: &Row, outcome: &EntryOutcome) -> Result<bool, DbError> {
+    Ok(row.get::<String>("kind")? == outcome.kind.name()
+        && row.get::<String>("counter_account")? == outcome.counter_account.name()
+        && row.get::<i64>("available_change")? == outcome.available_change
+        && row.get::<i64>("pending_change")? == outcome.pending_change
+        && row.get::<i64>("held_change")? == outcome.held_change
+        && row.get::<i64>("shortfall")? == outcome.shortfall)
 }
 
 fn replay_entry(
     member_id: MemberId,
-    account: &mut Account,
+    asset: Asset,
+    sequence: i64,
     facts: &mut MemberFacts,
-    row: &huika_db::Row,
+    row: &Row,
+    name: &str,
     report: &mut VerifyReport,
-) -> Result<(), DbError> {
-    let asset = store::asset_from(row)?;
-    let sequence: i64 = row.get("sequence")?;
-    let name = format!("ledger_entry {member_id} {} {sequence}", asset.name());
-    let (kind, counter_account): (String, String) = (row.get("kind")?, row.get("counter_account")?);
-    let parsed = (
-        serde_json::from_value::<EntryKind>(kind.into()),
-        serde_json::from_value::<CounterAccount>(counter_account.into()),
-    );
-    let (Ok(kind), Ok(counter_account)) = parsed else {
-        report.find(name, "the kind or the counter-account is unknown");
-        return Ok(());
+) {
+    let replay = facts.replays.entry(asset).or_default();
+    let expected = replay.sequence.saturating_add(1);
+    if sequence != expected {
+        report.find(name, format!("entry {expected} is missing before it"));
+        replay.broken = true;
+    }
+    replay.sequence = sequence;
+    let (posting_id, chain) = match (row.get::<PostingId>("posting_id"), row.get::<[u8; 32]>("chain")) {
+        (Ok(posting_id), Ok(chain)) => (posting_id, chain),
+        (Err(error), _) | (_, Err(error)) => {
+            report.find(name, unreadable(&error));
+            replay.lose();
+            return;
+        }
     };
-    let entry = Entry {
-        asset,
-        sequence,
-        kind,
-        counter_account,
-        available_change: row.get("available_change")?,
-        pending_change: row.get("pending_change")?,
-        held_change: row.get("held_change")?,
-        shortfall: row.get("shortfall")?,
-        chain: row.get("chain")?,
-    };
-    if sequence != account.sequence + 1 {
+    let posting = facts.postings.get_mut(&posting_id).and_then(Option::as_mut);
+    let outcome = posting.and_then(|posting| {
+        let met = posting.met.entry(asset).or_default();
+        *met += 1;
+        let outcome = posting
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.asset == asset)
+            .nth(*met - 1)?;
+        Some((&posting.digest, posting.recorded_at, outcome))
+    });
+    let before = std::mem::replace(&mut replay.chain, chain);
+    let Some((digest, recorded_at, outcome)) = outcome else {
         report.find(
-            &name,
-            format!("entry {} is missing before it", account.sequence + 1),
+            name,
+            format!("its posting {posting_id} is missing or answered less"),
         );
-    }
-    account.sequence = sequence;
-    account.available += entry.available_change;
-    account.pending += entry.pending_change;
-    account.held += entry.held_change;
-    match kind {
-        EntryKind::Earn | EntryKind::ClawBack | EntryKind::ReverseEarn => {
-            account.lifetime_in += entry.available_change + entry.pending_change;
-        }
-        EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend => {
-            account.lifetime_out -= entry.available_change + entry.held_change;
-        }
-        EntryKind::Hold | EntryKind::VoidHold | EntryKind::Lapse | EntryKind::Release | EntryKind::Expire => {
-        }
-    }
-
-    let posting_id: PostingId = row.get("posting_id")?;
-    let Some(posting) = facts.postings.get_mut(&posting_id) else {
-        report.find(&name, format!("its posting {posting_id} is missing"));
-        account.chain = entry.chain;
-        return Ok(());
+        replay.lose();
+        return;
     };
-    if chain_next(&account.chain, member_id, &posting.digest, &entry) != entry.chain {
+    match is_answered(row, outcome) {
+        Ok(true) => {}
+        Ok(false) => report.find(name, format!("posting {posting_id} answered something else")),
+        Err(error) => report.find(name, unreadable(&error)),
+    }
+    if chain_next(&before, member_id, digest, sequence, outcome) != chain {
         let problem = format!(
             "the hash chain breaks here: this entry, the one before or posting {posting_id} was altered"
         );
-        report.find(&name, problem);
+        report.find(name, problem);
     }
-    account.chain = entry.chain;
-    posting.met += 1;
-    let answered = posting.outcomes.iter().any(|outcome| {
-        outcome.asset == asset
-            && (outcome.kind, outcome.counter_account) == (kind, counter_account)
-            && (
-                outcome.available_change,
-                outcome.pending_change,
-                outcome.held_change,
-                outcome.shortfall,
-            ) == (
-                entry.available_change,
-                entry.pending_change,
-                entry.held_change,
-                entry.shortfall,
-            )
-            && (outcome.available, outcome.pending, outcome.held)
-                == (account.available, account.pending, account.held)
-    });
-    if !answered {
-        report.find(&name, format!("posting {posting_id} answered something else"));
+    if let Err(problem) = replay.apply(posting_id, recorded_at, outcome) {
+        report.find(name, problem);
     }
-    Ok(())
+    let after = [replay.available, replay.pending, replay.held];
+    if replay.sums_known() && [outcome.available, outcome.pending, outcome.held].map(i128::from) != after {
+        report.find(name, format!("posting {posting_id} answered other balances"));
+    }
 }
 
-fn check_member(
-    member_id: MemberId,
-    facts: &MemberFacts,
-    replayed: &HashMap<(MemberId, Asset), Account>,
-    report: &mut VerifyReport,
-) {
-    for (asset, account) in &facts.accounts {
+fn check_member(member_id: MemberId, facts: &MemberFacts, report: &mut VerifyReport) {
+    let empty = Replay::default();
+    let assets: BTreeSet<Asset> = facts
+        .accounts
+        .keys()
+        .chain(facts.replays.keys())
+        .copied()
+        .collect();
+    for asset in assets {
         let name = format!("ledger_account {member_id} {}", asset.name());
-        let empty = Account::new();
-        let history = replayed.get(&(member_id, *asset)).unwrap_or(&empty);
-        let parts = [
-            ("available", account.available, history.available),
-            ("pending", account.pending, history.pending),
-            ("held", account.held, history.held),
-            ("lifetime_in", account.lifetime_in, history.lifetime_in),
-            ("lifetime_out", account.lifetime_out, history.lifetime_out),
-            ("sequence", account.sequence, history.sequence),
-        ];
-        for (part, stored, summed) in parts {
-            if stored != summed {
-                report.find(&name, format!("{part} is {stored}, its entries give {summed}"));
+        let replay = facts.replays.get(&asset).unwrap_or(&empty);
+        match facts.accounts.get(&asset) {
+            None => report.find(&name, "it has entries and is missing"),
+            Some(None) => {}
+            Some(Some(account)) => check_account(&name, asset, account, replay, facts, report),
+        }
+    }
+    // Where the history of an asset broke off, what it says of its lots and holds is not known.
+    let whole = || facts.replays.values().filter(|replay| !replay.broken);
+    let broken: BTreeSet<Asset> = facts
+        .replays
+        .iter()
+        .filter(|(_, replay)| replay.broken)
+        .map(|(asset, _)| *asset)
+        .collect();
+
+    let mut lots: HashSet<LotId> = HashSet::new();
+    for (asset, replay) in facts.replays.iter().filter(|(_, replay)| !replay.broken) {
+        for (lot_id, history) in &replay.lots {
+            lots.insert(*lot_id);
+            let name = || format!("ledger_lot {member_id} {lot_id}");
+            match facts.lots.get(lot_id) {
+                None => report.find(name(), "it has a history and is missing"),
+                Some(None) => {}
+                Some(Some(lot)) => {
+                    for problem in differences_of_lot(*asset, lot, history) {
+                        report.find(name(), problem);
+                    }
+                }
             }
         }
-        if account.chain != history.chain {
-            report.find(&name, "the hash of the account is not that of its last entry");
+        for (hold_id, history) in &replay.holds {
+            let name = || format!("ledger_hold {member_id} {hold_id}");
+            match facts.holds.get(hold_id) {
+                None => report.find(name(), "it has a history and is missing"),
+                Some(None) => {}
+                Some(Some(hold)) => {
+                    for problem in differences_of_hold(*asset, hold, history) {
+                        report.find(name(), problem);
+                    }
+                }
+            }
         }
-        check_lots(&name, *asset, account, facts, report);
     }
-    for (_, asset) in replayed
-        .keys()
-        .filter(|(of, asset)| *of == member_id && !facts.accounts.contains_key(asset))
-    {
-        report.find(
-            format!("ledger_account {member_id} {}", asset.name()),
-            "it has entries and is missing",
-        );
-    }
-    for lot_id in facts
-        .lot_changes
-        .keys()
-        .filter(|lot_id| !facts.lots.contains_key(lot_id))
-    {
-        report.find(
-            format!("ledger_lot {member_id} {lot_id}"),
-            "it has entries and is missing",
-        );
-    }
-    for lot in facts.lots.values() {
-        let name = format!("ledger_lot {member_id} {}", lot.lot_id);
-        let (remaining, held) = facts.lot_changes.get(&lot.lot_id).copied().unwrap_or_default();
-        if lot.remaining != lot.amount + remaining || lot.held != held {
+    for lot in facts.lots.values().flatten() {
+        if !lots.contains(&lot.lot_id) && !broken.contains(&lot.asset) {
             report.find(
-                &name,
-                format!(
-                    "remaining {} and held {}, its entries give {} and {held}",
-                    lot.remaining,
-                    lot.held,
-                    lot.amount + remaining
-                ),
+                format!("ledger_lot {member_id} {}", lot.lot_id),
+                "no entry made it",
             );
         }
-        let closed = lot.state == LotState::Closed;
-        if lot.held < 0
-            || lot.remaining < lot.held
-            || closed != (lot.remaining == 0)
-            || lot.remaining > lot.amount
-        {
+    }
+    for hold in facts.holds.values().flatten() {
+        if !whole().any(|replay| replay.holds.contains_key(&hold.hold_id)) && !broken.contains(&hold.asset) {
             report.find(
-                &name,
-                format!("impossible: remaining {}, held {}", lot.remaining, lot.held),
+                format!("ledger_hold {member_id} {}", hold.hold_id),
+                "no entry made it",
             );
         }
+    }
+    if broken.is_empty() {
+        check_lot_entries(member_id, facts, report);
     }
     for (posting_id, posting) in &facts.postings {
-        if posting.met != posting.outcomes.len() {
-            let name = format!("ledger_posting {member_id} {posting_id}");
-            report.find(
-                name,
-                format!(
-                    "{} entries answered, {} written",
-                    posting.outcomes.len(),
-                    posting.met
-                ),
-            );
-        }
-        for outcome in &posting.outcomes {
-            check_outcome(member_id, *posting_id, outcome, facts, report);
+        let Some(posting) = posting else { continue };
+        let met: usize = posting.met.values().sum();
+        if met != posting.outcomes.len() {
+            let problem = format!("{} entries answered, {met} written", posting.outcomes.len());
+            report.find(format!("ledger_posting {member_id} {posting_id}"), problem);
         }
     }
     check_reversals(member_id, facts, report);
 }
 
-/// What a later reversal relies on: the lots that a posting made and took, and the link to its source.
-fn check_outcome(
-    member_id: MemberId,
-    posting_id: PostingId,
-    outcome: &EntryOutcome,
+fn check_account(
+    name: &str,
+    asset: Asset,
+    account: &Account,
+    replay: &Replay,
     facts: &MemberFacts,
     report: &mut VerifyReport,
 ) {
-    let name = || format!("ledger_posting {member_id} {posting_id}");
-    if outcome.kind == EntryKind::Earn {
-        let lot = outcome.lot_id.and_then(|lot_id| facts.lots.get(&lot_id));
-        if lot.is_none_or(|lot| (lot.posting_id, lot.amount) != (posting_id, outcome.total_change())) {
-            report.find(name(), "the lot that it made is missing or another");
-        }
-    }
-    let change = outcome.total_change();
-    let moves_lots = matches!(
-        outcome.kind,
-        EntryKind::Spend | EntryKind::PostHold | EntryKind::ReverseSpend
-    );
-    if moves_lots && outcome.lots.iter().map(|(_, part)| part).sum::<i64>() != change.abs() {
-        report.find(name(), "the lots that it names do not add up to its entry");
-    }
-    let counted = match outcome.kind {
-        EntryKind::ReverseSpend => outcome.reversed == change,
-        // The rest was lost by time before.
-        EntryKind::ReverseEarn => outcome.reversed >= outcome.shortfall - change,
-        _ => outcome.reversed == 0,
-    };
-    if !counted {
-        report.find(
-            name(),
-            format!("{} reversed does not fit its entry", outcome.reversed),
-        );
-    }
-    if let Some(source) = outcome.source
-        && !facts.reversals.contains(&(source, posting_id))
-    {
-        report.find(
-            format!("ledger_reversal {member_id} {source} {posting_id}"),
-            "it is missing",
-        );
-    }
-}
-
-/// No posting is reversed beyond what it earned or spent.
-fn check_reversals(member_id: MemberId, facts: &MemberFacts, report: &mut VerifyReport) {
-    let mut sources: HashMap<PostingId, Source> = HashMap::new();
-    for entry in facts.postings.values().flat_map(|posting| &posting.outcomes) {
-        if let Some(source) = entry.source {
-            sources.entry(source).or_default().count(entry);
-        }
-    }
-    for (posting_id, mut source) in sources {
-        source.entries = facts
-            .postings
-            .get(&posting_id)
-            .map_or_else(Vec::new, |posting| posting.outcomes.clone());
-        for ((by, asset), reversed) in &source.reversed {
-            let posted: i64 = source
-                .reversible(*by, *asset)
-                .map(|entry| entry.total_change().abs())
-                .sum();
-            if *reversed > posted {
-                let name = format!("ledger_posting {member_id} {posting_id}");
-                report.find(
-                    name,
-                    format!("{reversed} of its {posted} {} are reversed", asset.name()),
-                );
+    if replay.sums_known() {
+        for (part, stored, summed) in [
+            ("available", account.available, replay.available),
+            ("pending", account.pending, replay.pending),
+            ("held", account.held, replay.held),
+            ("lifetime_in", account.lifetime_in, replay.lifetime_in),
+            ("lifetime_out", account.lifetime_out, replay.lifetime_out),
+            ("sequence", account.sequence, replay.sequence.into()),
+        ] {
+            if i128::from(stored) != summed {
+                report.find(name, format!("{part} is {stored}, its entries give {summed}"));
             }
         }
     }
-}
-
-fn check_lots(name: &str, asset: Asset, account: &Account, facts: &MemberFacts, report: &mut VerifyReport) {
-    let lots = || facts.lots.values().filter(|lot| lot.asset == asset);
-    let free: i64 = lots().map(Lot::free).sum();
-    let pending: i64 = lots()
-        .filter(|lot| lot.state == LotState::Pending)
-        .map(|lot| lot.remaining)
-        .sum();
-    let held: i64 = lots().map(|lot| lot.held).sum();
-    let open_holds = || facts.holds.iter().filter(|hold| hold.asset == asset);
-    let holds: i64 = open_holds()
-        .flat_map(|hold| hold.lots.iter().map(|(_, part)| part))
-        .sum();
-    if free != account.available.max(0) {
-        report.find(
-            name,
-            format!("available is {}, its lots have {free} free", account.available),
-        );
+    if account.chain != replay.chain {
+        report.find(name, "the hash of the account is not that of its last entry");
     }
-    if pending != account.pending {
-        report.find(
-            name,
-            format!("pending is {}, its lots have {pending}", account.pending),
-        );
-    }
-    if held != account.held || holds != account.held {
-        report.find(
-            name,
-            format!(
-                "held is {}, its lots have {held}, its holds {holds}",
-                account.held
-            ),
-        );
-    }
-    let next = lots()
+    let lots = facts.lots.values().flatten().filter(|lot| lot.asset == asset);
+    let holds = facts.holds.values().flatten();
+    let holds = holds.filter(|hold| hold.asset == asset && hold.state == HoldState::Open);
+    let next = lots
         .filter_map(Lot::next_change_at)
-        .chain(open_holds().map(|hold| hold.lapses_at))
+        .chain(holds.map(|hold| hold.lapses_at))
         .min();
     if next.is_some_and(|next| next < account.next_change_at) {
         report.find(name, "a lot or hold changes before the account knows");
+    }
+}
+
+fn differences_of_lot(asset: Asset, lot: &Lot, history: &ReplayedLot) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (column, stored, replayed) in [
+        ("amount", lot.amount, history.amount),
+        ("remaining", lot.remaining, history.remaining),
+        ("held", lot.held, history.held),
+        ("expired", lot.expired, history.expired),
+        ("state", lot.state.code(), history.state().code().into()),
+    ] {
+        if i128::from(stored) != replayed {
+            problems.push(format!("{column} is {stored}, its history gives {replayed}"));
+        }
+    }
+    for (column, differs) in [
+        ("asset", lot.asset != asset),
+        ("posting_id", lot.posting_id != history.posting_id),
+        ("available_at", lot.available_at != history.available_at),
+        ("release_event", lot.release_event != history.event),
+        ("expires_at", lot.expires_at != history.expires_at),
+    ] {
+        if differs {
+            problems.push(format!("{column} is not what its history gives"));
+        }
+    }
+    problems
+}
+
+fn differences_of_hold(asset: Asset, hold: &Hold, history: &ReplayedHold) -> Vec<String> {
+    let parts = hold
+        .lots
+        .iter()
+        .map(|(lot_id, part)| (*lot_id, i128::from(*part)));
+    let closed = history.parts.is_empty();
+    [
+        ("asset", hold.asset != asset),
+        ("amount", i128::from(hold.amount) != history.amount),
+        ("lots", !parts.eq(history.parts.iter().copied())),
+        ("lapses_at", hold.lapses_at != history.lapses_at),
+        ("state", (hold.state == HoldState::Closed) != closed),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(column, _)| format!("{column} is not what its history gives"))
+    .collect()
+}
+
+/// What each posting did to each lot is written exactly so.
+fn check_lot_entries(member_id: MemberId, facts: &MemberFacts, report: &mut VerifyReport) {
+    let replayed: HashMap<_, _> = facts
+        .replays
+        .values()
+        .flat_map(|replay| &replay.lot_changes)
+        .collect();
+    let keys: BTreeSet<_> = facts
+        .lot_changes
+        .keys()
+        .chain(replayed.keys().copied())
+        .copied()
+        .collect();
+    for key in keys {
+        let (remaining, held) = facts.lot_changes.get(&key).copied().unwrap_or_default();
+        let history = replayed.get(&key).copied().copied().unwrap_or_default();
+        if (i128::from(remaining), i128::from(held)) != history {
+            report.find(
+                format!("ledger_lot_entry {member_id} {}", lot_entry_key(key)),
+                format!(
+                    "its changes are {remaining} and {held}, its posting gives {} and {}",
+                    history.0, history.1
+                ),
+            );
+        }
+    }
+}
+
+/// No posting is reversed beyond what it earned or spent, and every reversal is linked to its source.
+fn check_reversals(member_id: MemberId, facts: &MemberFacts, report: &mut VerifyReport) {
+    let mut links: HashSet<(PostingId, PostingId)> = HashSet::new();
+    let mut reversed: BTreeMap<(PostingId, &'static str, Asset), (EntryKind, i128)> = BTreeMap::new();
+    for (posting_id, posting) in &facts.postings {
+        for entry in posting.iter().flat_map(|posting| &posting.outcomes) {
+            if let Some(source) = entry.source {
+                links.insert((source, *posting_id));
+                let key = (source, entry.kind.name(), entry.asset);
+                reversed.entry(key).or_insert((entry.kind, 0)).1 += i128::from(entry.reversed);
+            }
+        }
+    }
+    let all: BTreeSet<_> = links.union(&facts.reversals).copied().collect();
+    for link in all {
+        let (source, posting_id) = link;
+        let name = || format!("ledger_reversal {member_id} {source} {posting_id}");
+        let unknown = matches!(facts.postings.get(&posting_id), Some(None));
+        if !facts.reversals.contains(&link) {
+            report.find(name(), "it is missing");
+        } else if !links.contains(&link) && !unknown {
+            report.find(name(), "its posting reverses nothing of the other");
+        }
+    }
+    for ((posting_id, _, asset), (by, reversed)) in reversed {
+        let posting = match facts.postings.get(&posting_id) {
+            Some(None) => continue,
+            Some(Some(posting)) => posting.outcomes.clone(),
+            None => Vec::new(),
+        };
+        let source = Source {
+            entries: posting,
+            ..Source::default()
+        };
+        let posted: i128 = source
+            .reversible(by, asset)
+            .map(|entry| {
+                i128::from(entry.available_change)
+                    + i128::from(entry.pending_change)
+                    + i128::from(entry.held_change)
+            })
+            .map(i128::abs)
+            .sum();
+        if reversed > posted {
+            let problem = format!("{reversed} of its {posted} {} are reversed", asset.name());
+            report.find(format!("ledger_posting {member_id} {posting_id}"), problem);
+        }
     }
 }

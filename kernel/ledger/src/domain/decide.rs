@@ -3,8 +3,9 @@
 use huika_core::{IdGenerator, MemberId, Timestamp};
 
 use super::{
-    Entry, EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, PostingDigest,
-    Source, chain_next, state::check_amount,
+    EntryKind, EntryOutcome, Hold, HoldState, Lot, LotState, MemberState, Posting, PostingDigest, Source,
+    chain_next,
+    state::{Link, check_amount},
 };
 use crate::{
     Asset, Availability, Command, CounterAccount, HoldId, InputHash, LapsedLots, LedgerError, LotId,
@@ -31,8 +32,13 @@ pub(crate) struct Change {
     pub(crate) lot_id: Option<LotId>,
     pub(crate) hold_id: Option<HoldId>,
     pub(crate) source: Option<PostingId>,
-    /// What a spend took from each lot, or its reversal put back.
+    /// What was taken from or held in each lot, or put back.
     pub(crate) lots: Vec<(LotId, i64)>,
+    pub(crate) available_at: Option<Timestamp>,
+    pub(crate) event: Option<String>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) lapses_at: Option<Timestamp>,
+    pub(crate) limit: i64,
 }
 
 impl<'a> Deciding<'a> {
@@ -45,7 +51,7 @@ impl<'a> Deciding<'a> {
     ) -> Self {
         let posting = Posting {
             member_id: command.member_id,
-            posting_id: ids.next(),
+            posting_id: ids.next_at(now),
             kind: command.kind.to_owned(),
             key: command.key.as_str().to_owned(),
             input: command.input,
@@ -55,8 +61,8 @@ impl<'a> Deciding<'a> {
             recorded_at: now,
             trace: command.trace.clone(),
             reverses: Vec::new(),
-            entries: Vec::new(),
             outcomes: Vec::new(),
+            links: Vec::new(),
             lot_entries: Default::default(),
         };
         let digest = PostingDigest::of(&posting);
@@ -83,7 +89,7 @@ impl<'a> Deciding<'a> {
         let key = format!("settle {} {sequence}", asset.name());
         let posting = Posting {
             member_id,
-            posting_id: ids.next(),
+            posting_id: ids.next_at(now),
             kind: "settle".to_owned(),
             input: InputHash::of(&key),
             key,
@@ -93,8 +99,8 @@ impl<'a> Deciding<'a> {
             recorded_at: now,
             trace: None,
             reverses: Vec::new(),
-            entries: Vec::new(),
             outcomes: Vec::new(),
+            links: Vec::new(),
             lot_entries: Default::default(),
         };
         let digest = PostingDigest::of(&posting);
@@ -187,6 +193,7 @@ impl<'a> Deciding<'a> {
         expires_at: Option<Timestamp>,
     ) -> Result<(), LedgerError> {
         check_amount(amount)?;
+        self.require_one_counter_account(EntryKind::ReverseEarn, asset, counter_account)?;
         // What is available, pending or held came in once, so this bounds each of them: entries need no check.
         let lifetime_in = self
             .state
@@ -204,7 +211,7 @@ impl<'a> Deciding<'a> {
             Availability::OnEvent { event, not_before } => (*not_before, Some(event.clone())),
         };
         let pending = available_at.is_some() || release_event.is_some();
-        let lot_id = self.ids.next();
+        let lot_id = self.ids.next_at(self.now);
         self.state.add_lot(Lot {
             lot_id,
             asset,
@@ -219,7 +226,7 @@ impl<'a> Deciding<'a> {
                 LotState::Open
             },
             available_at,
-            release_event,
+            release_event: release_event.clone(),
             expires_at,
             stored: false,
             changed: true,
@@ -228,6 +235,9 @@ impl<'a> Deciding<'a> {
         account.lifetime_in += amount;
         let change = Change {
             lot_id: Some(lot_id),
+            available_at,
+            event: release_event,
+            expires_at,
             ..Change::default()
         };
         if pending {
@@ -262,6 +272,7 @@ impl<'a> Deciding<'a> {
         counter_account: CounterAccount,
     ) -> Result<(), LedgerError> {
         check_amount(amount)?;
+        self.require_one_counter_account(EntryKind::ReverseSpend, asset, counter_account)?;
         self.require(asset, amount)?;
         let lots = self.state.pick(asset, amount);
         for (lot_id, part) in &lots {
@@ -290,24 +301,25 @@ impl<'a> Deciding<'a> {
         amount: i64,
         counter_account: CounterAccount,
         policy: NegativePolicy,
-        before: Change,
+        mut before: Change,
     ) {
         // `before.available` has left its lot but not yet the account.
         let available = self.state.available(asset) + before.available;
         let taken = available.max(0).min(amount);
         for (lot_id, part) in self.state.pick(asset, taken) {
             self.change_lot(lot_id, -part, 0);
+            before.lots.push((lot_id, part));
         }
         let rest = amount - taken;
-        let below_zero = match policy {
+        let limit = match policy {
             NegativePolicy::TakeExisting => 0,
-            NegativePolicy::GoNegative { limit } => {
-                rest.min((limit.clamp(0, MAX_AMOUNT) + available - taken).max(0))
-            }
+            NegativePolicy::GoNegative { limit } => limit.clamp(0, MAX_AMOUNT),
         };
+        let below_zero = rest.min((limit + available - taken).max(0));
         let change = Change {
             available: before.available - taken - below_zero,
             shortfall: rest - below_zero,
+            limit: if below_zero > 0 { limit } else { 0 },
             ..before
         };
         self.state.account_mut(asset).lifetime_in += change.available + change.pending;
@@ -321,12 +333,12 @@ impl<'a> Deciding<'a> {
         for (lot_id, part) in &lots {
             self.change_lot(*lot_id, 0, *part);
         }
-        let hold_id = self.ids.next();
+        let hold_id = self.ids.next_at(self.now);
         self.state.add_hold(Hold {
             hold_id,
             asset,
             amount,
-            lots,
+            lots: lots.clone(),
             lapses_at,
             state: HoldState::Open,
             stored: false,
@@ -336,6 +348,8 @@ impl<'a> Deciding<'a> {
             available: -amount,
             held: amount,
             hold_id: Some(hold_id),
+            lots,
+            lapses_at: Some(lapses_at),
             ..Change::default()
         };
         self.enter(EntryKind::Hold, asset, CounterAccount::Internal, change);
@@ -350,6 +364,7 @@ impl<'a> Deciding<'a> {
     ) -> Result<(), LedgerError> {
         check_amount(amount)?;
         let (asset, mut lots) = self.open_hold(hold_id)?;
+        self.require_one_counter_account(EntryKind::ReverseSpend, asset, counter_account)?;
         let held: i64 = lots.iter().map(|(_, part)| part).sum();
         if amount > held {
             return Err(LedgerError::HoldExceeds {
@@ -434,8 +449,13 @@ impl<'a> Deciding<'a> {
             if lot.available_at.is_none_or(|at| at <= now) {
                 self.release_lot(lot_id);
             } else {
+                // The date is still to come. That the event came must not be lost: it is an entry by itself.
                 let asset = lot.asset;
-                self.lower_next_change(asset, lot_id);
+                let change = Change {
+                    lot_id: Some(lot_id),
+                    ..Change::default()
+                };
+                self.enter(EntryKind::Release, asset, CounterAccount::Internal, change);
             }
         }
     }
@@ -511,9 +531,10 @@ impl<'a> Deciding<'a> {
                 continue;
             };
             let pending = lot.state == LotState::Pending;
-            let part = left.min(if pending { lot.remaining } else { lot.free() });
+            let part = left.min(lot.free_or_pending());
             if part > 0 {
                 self.change_lot(*lot_id, -part, 0);
+                change.lots.push((*lot_id, part));
                 left -= part;
                 *(if pending {
                     &mut change.pending
@@ -562,6 +583,7 @@ impl<'a> Deciding<'a> {
         // The last taken returns first: it expires last, which is what the member would choose.
         let mut left = amount;
         let mut back = Vec::new();
+        let mut extended_to = None;
         for (lot_id, part) in taken.into_iter().rev() {
             let before = returned.entry(lot_id).or_default();
             let returned_before = part.min(*before);
@@ -578,6 +600,7 @@ impl<'a> Deciding<'a> {
                     && lot.expires_at.is_some_and(|expires_at| expires_at <= now)
                 {
                     lot.expires_at = Some(at);
+                    extended_to = Some(at);
                 }
             }
             self.change_lot(lot_id, part, 0);
@@ -592,6 +615,7 @@ impl<'a> Deciding<'a> {
             reversed: amount,
             source: Some(source_id),
             lots: back,
+            expires_at: extended_to,
             ..Change::default()
         };
         self.enter(EntryKind::ReverseSpend, asset, counter_account, change);
@@ -639,6 +663,24 @@ impl<'a> Deciding<'a> {
         if !self.posting.reverses.contains(&source_id) {
             self.posting.reverses.push(source_id);
         }
+    }
+
+    /// A reversal goes back to one counter-account, so what one posting earns, or spends, of one asset has one.
+    fn require_one_counter_account(
+        &self,
+        reversed_by: EntryKind,
+        asset: Asset,
+        counter_account: CounterAccount,
+    ) -> Result<(), LedgerError> {
+        let another = self.posting.outcomes.iter().any(|entry| {
+            entry.asset == asset
+                && reversed_by.reverses(entry.kind)
+                && entry.counter_account != counter_account
+        });
+        if another {
+            return Err(LedgerError::CounterAccountsMixed { asset: asset.name() });
+        }
+        Ok(())
     }
 
     fn require(&self, asset: Asset, amount: i64) -> Result<(), LedgerError> {
@@ -732,20 +774,7 @@ impl<'a> Deciding<'a> {
         for at in [touched, lapses].into_iter().flatten() {
             account.next_change_at = account.next_change_at.min(at);
         }
-        let mut entry = Entry {
-            asset,
-            sequence: account.sequence,
-            kind,
-            counter_account,
-            available_change: change.available,
-            pending_change: change.pending,
-            held_change: change.held,
-            shortfall: change.shortfall,
-            chain: [0; 32],
-        };
-        entry.chain = chain_next(&account.chain, self.posting.member_id, &self.digest, &entry);
-        account.chain = entry.chain;
-        self.posting.outcomes.push(EntryOutcome {
+        let outcome = EntryOutcome {
             asset,
             kind,
             counter_account,
@@ -761,13 +790,24 @@ impl<'a> Deciding<'a> {
             lot_id: change.lot_id,
             hold_id: change.hold_id,
             lots: change.lots,
+            available_at: change.available_at,
+            event: change.event,
+            expires_at: change.expires_at,
+            lapses_at: change.lapses_at,
+            limit: change.limit,
+        };
+        let sequence = account.sequence;
+        let member_id = self.posting.member_id;
+        account.chain = chain_next(&account.chain, member_id, &self.digest, sequence, &outcome);
+        self.posting.links.push(Link {
+            sequence,
+            chain: account.chain,
         });
-        self.posting.entries.push(entry);
+        self.posting.outcomes.push(outcome);
     }
 }
 
-/// A reversal goes back to where its source came from. What one posting earns or spends of one asset has one
-/// counter-account.
+/// A reversal goes back to where its source came from.
 fn counter_account_of(source: &Source, by: EntryKind, asset: Asset) -> CounterAccount {
     source
         .reversible(by, asset)

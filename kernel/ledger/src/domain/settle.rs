@@ -40,7 +40,7 @@ impl Deciding<'_> {
             self.settle_at(asset, at);
         }
         let next = self.state.next_change_at(asset);
-        let next = if self.state.complete {
+        let next = if self.state.complete.contains(&asset) {
             next
         } else {
             next.min(floor)

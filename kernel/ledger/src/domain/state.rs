@@ -4,7 +4,7 @@
 //! lies below zero; pending = Σ remaining over pending lots; held = Σ open holds = Σ held over lots. While
 //! there is a deficit no lot has anything free.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use huika_core::{MemberId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -90,9 +90,19 @@ pub(crate) struct Lot {
 impl Lot {
     pub(crate) fn free(&self) -> i64 {
         if self.state == LotState::Open {
-            self.remaining - self.held
+            // `verify` also asks it of rows that were altered.
+            self.remaining.saturating_sub(self.held)
         } else {
             0
+        }
+    }
+
+    /// What can be taken back from it.
+    pub(crate) fn free_or_pending(&self) -> i64 {
+        if self.state == LotState::Pending {
+            self.remaining
+        } else {
+            self.free()
         }
     }
 
@@ -129,6 +139,12 @@ impl HoldState {
             Self::Open => 1,
             Self::Closed => 2,
         }
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
+        [Self::Open, Self::Closed]
+            .into_iter()
+            .find(|state| state.code() == code)
     }
 }
 
@@ -201,22 +217,16 @@ impl EntryKind {
     }
 }
 
-/// One entry as it is written.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) asset: Asset,
+/// The place of an entry in the chain of its account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
     pub(crate) sequence: i64,
-    pub(crate) kind: EntryKind,
-    pub(crate) counter_account: CounterAccount,
-    pub(crate) available_change: i64,
-    pub(crate) pending_change: i64,
-    pub(crate) held_change: i64,
-    pub(crate) shortfall: i64,
     pub(crate) chain: [u8; 32],
 }
 
 /// One entry as the caller of a command sees it. Stored with the posting, so that a repeated command gets
-/// the same answer.
+/// the same answer, and hashed into the chain (see `chain.rs` before changing a field): with these alone
+/// `verify` rebuilds every account, lot and hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryOutcome {
     /// Of what.
@@ -256,9 +266,41 @@ pub struct EntryOutcome {
     /// The hold that was made or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<HoldId>,
-    /// What spending took from each lot in the order of spending, or what its reversal put back.
+    /// What was taken from or held in each lot, in that order, or what a reversal put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lots: Vec<(LotId, i64)>,
+    /// The date that the lot that was made waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis")]
+    pub available_at: Option<Timestamp>,
+    /// The event that the lot that was made waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// When the lot that was made is lost; of a reversal, to when lots that were over live on.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis")]
+    pub expires_at: Option<Timestamp>,
+    /// When the hold that was made lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis")]
+    pub lapses_at: Option<Timestamp>,
+    /// How far below zero the policy allowed to go, where this entry went there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub limit: i64,
+}
+
+/// Moments as numbers: postings are the largest table, and this is half as long as the text.
+mod millis {
+    use huika_core::Timestamp;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(Timestamp::as_millis).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Timestamp::from_millis))
+    }
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -304,8 +346,9 @@ pub(crate) struct Posting {
     pub(crate) recorded_at: Timestamp,
     pub(crate) trace: Option<String>,
     pub(crate) reverses: Vec<PostingId>,
-    pub(crate) entries: Vec<Entry>,
     pub(crate) outcomes: Vec<EntryOutcome>,
+    /// One for each outcome.
+    pub(crate) links: Vec<Link>,
     /// Change of (remaining, held) by lot.
     pub(crate) lot_entries: BTreeMap<LotId, (i64, i64)>,
 }
@@ -338,8 +381,10 @@ impl Source {
     /// Counts an entry that reverses this posting.
     pub(crate) fn count(&mut self, reversal: &EntryOutcome) {
         *self.reversed.entry((reversal.kind, reversal.asset)).or_default() += reversal.reversed;
-        for (lot_id, part) in &reversal.lots {
-            *self.returned.entry(*lot_id).or_default() += part;
+        if reversal.kind == EntryKind::ReverseSpend {
+            for (lot_id, part) in &reversal.lots {
+                *self.returned.entry(*lot_id).or_default() += part;
+            }
         }
     }
 }
@@ -352,8 +397,8 @@ pub(crate) struct MemberState {
     pub(crate) holds: BTreeMap<HoldId, Hold>,
     pub(crate) sources: HashMap<PostingId, Source>,
     pub(crate) answers: HashMap<String, StoredAnswer>,
-    /// Whether all pending and open lots and open holds are here.
-    pub(crate) complete: bool,
+    /// The assets whose pending and open lots and open holds are all here.
+    pub(crate) complete: BTreeSet<Asset>,
     /// How to undo what the command in progress did.
     journal: Vec<Undo>,
 }
@@ -433,6 +478,21 @@ impl MemberState {
         self.accounts.get(&asset).map_or(0, |account| account.available)
     }
 
+    /// Whether all that is left to take back of a source lies in its own lots or was lost from them, so that its
+    /// reversal touches no other lot.
+    pub(crate) fn covers(&self, source_id: PostingId, asset: Asset) -> bool {
+        let Some(source) = self.sources.get(&source_id) else {
+            return true;
+        };
+        let by = EntryKind::ReverseEarn;
+        let mut missing = -source.reversed.get(&(by, asset)).copied().unwrap_or(0);
+        for entry in source.reversible(by, asset) {
+            let lot = entry.lot_id.and_then(|lot_id| self.lots.get(&lot_id));
+            missing += entry.total_change() - lot.map_or(0, |lot| lot.expired + lot.free_or_pending());
+        }
+        missing <= 0
+    }
+
     /// Which lots `amount` comes from, in spending order. Takes less where less is free.
     pub(crate) fn pick(&self, asset: Asset, amount: i64) -> Vec<(LotId, i64)> {
         let mut free: Vec<&Lot> = self
@@ -452,6 +512,14 @@ impl MemberState {
             left -= part;
         }
         picked
+    }
+
+    /// The assets whose accounts time has changed, as far as the accounts know.
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = Asset> {
+        self.accounts
+            .iter()
+            .filter(move |(_, account)| account.next_change_at <= now)
+            .map(|(asset, _)| *asset)
     }
 
     /// When time next changes an account, as far as the account knows. May be too early, never too late.

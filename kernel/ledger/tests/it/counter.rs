@@ -123,6 +123,8 @@ impl Counter {
             self.member_id,
             Asset::Points,
             self.now(),
+            None,
+            usize::MAX,
         )
         .await
         .unwrap()
@@ -166,7 +168,7 @@ pub(crate) async fn verify(cx: &TestDb) -> VerifyReport {
     cx.db
         .run_snapshot(
             |tx: &mut Tx<'_>| -> BoxFuture<'_, Result<VerifyReport, LedgerError>> {
-                Box::pin(huika_ledger::verify(tx, |_| {}))
+                Box::pin(huika_ledger::verify_in_tx(tx, |_| {}))
             },
         )
         .await

@@ -56,6 +56,59 @@ stories! { spending,
         counter.assert_proven().await;
     }
 
+    async fn lots_are_listed_in_pages_also_when_time_has_changed_them(counter) {
+        let (ids, db) = (&counter.cx.ids, &counter.cx.db);
+        let member_id = counter.member_id;
+        let until = counter.in_days(10);
+        let earned = [earn(1), earn_until(2, until), earn_until(3, until), earn(4), earn_until(5, counter.in_days(1))];
+        for earned in earned {
+            counter.done(vec![earned]).await;
+        }
+        for (days, expected) in [(0, vec![5, 2, 3, 1, 4]), (2, vec![2, 3, 1, 4])] {
+            let now = counter.in_days(days);
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page =
+                    huika_ledger::lots(&mut &*db, ids, member_id, Asset::Points, now, after, 2).await.unwrap();
+                assert!(page.len() <= 2);
+                let Some(last) = page.last() else { break };
+                after = Some((last.expires_at, last.lot_id).into());
+                seen.extend(page.iter().map(|lot| lot.remaining));
+            }
+            assert_eq!(seen, expected);
+        }
+        for (days, first) in [(0, Some((5, counter.in_days(1)))), (2, Some((5, until))), (11, None)] {
+            let now = counter.in_days(days);
+            let expiring = huika_ledger::first_expiring(&mut &*db, ids, member_id, Asset::Points, now).await;
+            assert_eq!(expiring.unwrap(), first, "after {days} days");
+        }
+    }
+
+    async fn one_command_has_one_counter_account_for_what_it_earns_and_one_for_what_it_spends(counter) {
+        let from = |counter_account| Operation::Earn {
+            asset: Asset::Points,
+            amount: 10,
+            counter_account,
+            availability: Availability::Now,
+            expires_at: None,
+        };
+        let to = |counter_account| Operation::Spend { asset: Asset::Points, amount: 3, counter_account };
+        let (issuance, top_up) = (CounterAccount::Issuance, CounterAccount::TopUp);
+        let (redemption, payment) = (CounterAccount::Redemption, CounterAccount::Payment);
+        counter.done(vec![from(issuance), from(issuance), to(redemption), to(redemption)]).await;
+        let held = counter.done(vec![hold(5, counter.in_days(1))]).await;
+        let post = Operation::PostHold { hold_id: hold_id(&held), amount: 5, counter_account: payment };
+        for mixed in [
+            vec![from(issuance), from(top_up)],
+            vec![to(redemption), to(payment)],
+            vec![to(redemption), post.clone()],
+            vec![post, to(redemption)],
+        ] {
+            assert_eq!(counter.refused(mixed).await, "ledger.counter_accounts_mixed");
+        }
+        counter.assert_proven().await;
+    }
+
     async fn of_two_lots_with_one_expiry_the_older_is_spent_first(counter) {
         let until = counter.in_days(10);
         let first = counter.done(vec![earn_until(10, until)]).await;

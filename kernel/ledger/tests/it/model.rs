@@ -547,24 +547,31 @@ impl Case {
         for (number, person) in self.people.iter().enumerate() {
             for asset in ASSETS {
                 let now = self.now();
-                let got: Vec<_> =
-                    huika_ledger::lots(&mut &self.cx.db, &self.cx.ids, person.member_id, asset, now)
-                        .await
-                        .map_err(|error| error.to_string())?
-                        .into_iter()
-                        .map(|lot| {
-                            let place = person.lots.iter().position(|known| *known == lot.lot_id);
-                            (
-                                place,
-                                lot.amount,
-                                lot.remaining,
-                                lot.held,
-                                lot.pending,
-                                lot.available_at,
-                                lot.expires_at,
-                            )
-                        })
-                        .collect();
+                let got: Vec<_> = huika_ledger::lots(
+                    &mut &self.cx.db,
+                    &self.cx.ids,
+                    person.member_id,
+                    asset,
+                    now,
+                    None,
+                    usize::MAX,
+                )
+                .await
+                .map_err(|error| error.to_string())?
+                .into_iter()
+                .map(|lot| {
+                    let place = person.lots.iter().position(|known| *known == lot.lot_id);
+                    (
+                        place,
+                        lot.amount,
+                        lot.remaining,
+                        lot.held,
+                        lot.pending,
+                        lot.available_at,
+                        lot.expires_at,
+                    )
+                })
+                .collect();
                 let known = person.reference.lots.iter().enumerate();
                 let mut expected: Vec<_> = known
                     .filter(|(_, lot)| lot.asset == asset && lot.left > 0)

@@ -9,7 +9,10 @@ use std::{
 
 use huika_core::MemberId;
 use huika_db::{Executor as _, Tx, params};
-use huika_ledger::{Asset, Book, Command, CounterAccount, LedgerError, Need, Operation, PostingId};
+use huika_ledger::{
+    Asset, Availability, Book, Command, CounterAccount, LedgerError, Need, NegativePolicy, Operation,
+    PostingId,
+};
 use huika_testing::{Engine, TestDb};
 
 use crate::counter::{Counter, DAY, command, earn, earn_until, hold, reverse_spend, spend};
@@ -19,8 +22,8 @@ const BATCH: usize = 40;
 /// Far below the rows of any table, above what the paths need.
 const MOST_ROWS_READ: i64 = 1_200;
 
-/// Members with lots, a hold, a spend and a refund each.
-async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
+/// Members with lots, growth, a hold, a spend and a refund each, and a purchase of the first, who shops often.
+async fn fill(counter: &Counter) -> (Vec<(MemberId, PostingId)>, PostingId) {
     let (ids, now) = (&counter.cx.ids, counter.now());
     let members: Vec<MemberId> = (0..MEMBERS).map(|_| ids.next()).collect();
     let mut filled = Vec::new();
@@ -42,7 +45,7 @@ async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
                             *member_id,
                             "earn",
                             now,
-                            vec![earn_until(60, until), earn(40)],
+                            vec![earn_until(60, until), earn(40), growth(40)],
                         ))?;
                         book.apply(&command(*member_id, "hold", now, vec![hold(10, until)]))?;
                         let source = book
@@ -64,6 +67,7 @@ async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
             .unwrap();
         filled.extend(spent);
     }
+    let purchase = shop_often(counter, filled[0].0).await;
     match counter.cx.db.engine() {
         Engine::Sqlite => {}
         Engine::Postgres => drop(counter.cx.execute("ANALYZE", params![]).await),
@@ -84,7 +88,26 @@ async fn fill(counter: &Counter) -> Vec<(MemberId, PostingId)> {
             }
         }
     }
-    filled
+    (filled, purchase)
+}
+
+/// The first member shops so often that its growth lots alone are more rows than the paths may read. Gives its
+/// last purchase.
+async fn shop_often(counter: &Counter, member_id: MemberId) -> PostingId {
+    let purchases = command(member_id, "purchases", counter.now(), vec![growth(1); 1_500]);
+    counter.ledger.post(purchases).await.unwrap();
+    let purchase = command(member_id, "purchase", counter.now(), vec![earn(9), growth(9)]);
+    counter.ledger.post(purchase).await.unwrap().posting_id
+}
+
+fn growth(amount: i64) -> Operation {
+    Operation::Earn {
+        asset: Asset::Growth,
+        amount,
+        counter_account: CounterAccount::Issuance,
+        availability: Availability::Now,
+        expires_at: None,
+    }
 }
 
 /// What the hot paths ask for, by one member and by a batch of many.
@@ -92,6 +115,7 @@ async fn hot_paths(
     tx: &mut Tx<'_>,
     counter: &Counter,
     filled: &[(MemberId, PostingId)],
+    purchase: PostingId,
 ) -> Result<(), LedgerError> {
     let now = counter.now();
     let (member_id, source) = filled[0];
@@ -115,6 +139,17 @@ async fn hot_paths(
         ),
         one("one-refund", vec![reverse_spend(source, 5)]),
         one("one-refund", vec![reverse_spend(source, 5)]),
+        one(
+            "one-return",
+            [Asset::Points, Asset::Growth]
+                .map(|asset| Operation::ReverseEarn {
+                    source: purchase,
+                    asset,
+                    amount: 4,
+                    policy: NegativePolicy::TakeExisting,
+                })
+                .to_vec(),
+        ),
     ] {
         counter.ledger.post_in_tx(tx, &command).await?;
     }
@@ -148,7 +183,8 @@ async fn hot_paths(
     huika_ledger::balances(tx, &counter.cx.ids, member_id, now).await?;
     // What is due is read with its lots and holds.
     huika_ledger::balances(tx, &counter.cx.ids, member_id, now.plus_millis(40 * DAY)).await?;
-    huika_ledger::lots(tx, &counter.cx.ids, member_id, Asset::Points, now).await?;
+    huika_ledger::lots(tx, &counter.cx.ids, member_id, Asset::Points, now, None, 100).await?;
+    huika_ledger::first_expiring(tx, &counter.cx.ids, member_id, Asset::Points, now).await?;
     huika_ledger::statement(tx, member_id, Asset::Points, None, 20).await?;
     // As the job asks, when nothing is due.
     tx.fetch_all(
@@ -187,7 +223,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
     async fn no_hot_statement_reads_a_whole_table(cx) {
         let spy = Spy::start();
         let counter = Counter::open(cx);
-        let filled = fill(&counter).await;
+        let (filled, purchase) = fill(&counter).await;
         let (counter, filled) = (&counter, &filled);
         let (before, after) = counter
             .cx
@@ -196,7 +232,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
                 Box::pin(async move {
                     tx.fetch_one(MARKER, params![]).await?;
                     let before = rows_read(tx).await?;
-                    hot_paths(tx, counter, filled).await?;
+                    hot_paths(tx, counter, filled, purchase).await?;
                     let after = rows_read(tx).await?;
                     Ok::<_, LedgerError>((before, after))
                 })

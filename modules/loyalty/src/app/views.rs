@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use huika_core::{Actor, Bilingual, MemberId, Timestamp};
-use huika_ledger::{Asset, Balance, LotView, StatementLine};
+use huika_ledger::{Asset, Balance, LotPlace, LotView, StatementLine};
 
 use super::{program::version_at, settle::TierChange};
 use crate::{Loyalty, LoyaltyError, READ, Trace, domain::TakenBack, store};
@@ -69,8 +69,8 @@ impl Loyalty {
         self.require_member(member_id).await?;
         let now = self.db.clock().now();
         let balances = huika_ledger::balances(&mut &self.db, &self.ids, member_id, now).await?;
-        let lots = huika_ledger::lots(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?;
-        let expiring_next = first_expiring(&lots);
+        let expiring_next =
+            huika_ledger::first_expiring(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?;
         Ok(Standing {
             points: balances.get(&Asset::Points).copied().unwrap_or_default(),
             tier: self.progress(member_id, &balances, now).await?,
@@ -161,7 +161,7 @@ impl Loyalty {
             .await
     }
 
-    /// The lots of a member's points, earliest expiry first.
+    /// The lots of a member's points, earliest expiry first: at most `limit` of those after `after`.
     ///
     /// # Errors
     /// When the actor may not or the database fails.
@@ -169,11 +169,14 @@ impl Loyalty {
         &self,
         actor: &Actor,
         member_id: MemberId,
+        after: Option<LotPlace>,
+        limit: usize,
     ) -> Result<Vec<LotView>, LoyaltyError> {
         actor.authorize(&READ)?;
         self.require_member(member_id).await?;
         let now = self.db.clock().now();
-        Ok(huika_ledger::lots(&mut &self.db, &self.ids, member_id, Asset::Points, now).await?)
+        let (db, ids) = (&mut &self.db, &self.ids);
+        Ok(huika_ledger::lots(db, ids, member_id, Asset::Points, now, after, limit).await?)
     }
 
     /// The entries of a member's points below the sequence `before`, newest first, each with its why.
@@ -262,14 +265,4 @@ impl Loyalty {
             Ok(())
         }
     }
-}
-
-fn first_expiring(lots: &[LotView]) -> Option<(i64, Timestamp)> {
-    let first = lots.iter().find_map(|lot| lot.expires_at)?;
-    let points = lots
-        .iter()
-        .filter(|lot| lot.expires_at == Some(first))
-        .map(|lot| lot.remaining)
-        .sum();
-    Some((points, first))
 }

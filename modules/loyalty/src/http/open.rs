@@ -4,10 +4,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{IdempotencyKey, MemberId, Timestamp};
 use huika_http::{
-    ApiError, ApiResult, Body, Caller, IdempotencyHeader, Page, Path, PathId, ProblemBody, Problems, Query,
-    RequiredIdempotencyKey,
+    ApiError, ApiResult, Body, Caller, Cursor, IdempotencyHeader, Page, PageQuery, Path, PathId, ProblemBody,
+    Problems, Query, RequiredIdempotencyKey,
 };
-use huika_ledger::{HoldId, PostingId};
+use huika_ledger::{HoldId, LotId, LotPlace, PostingId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -276,18 +276,26 @@ pub(super) async fn list_points_entries(
 ///
 /// Needs the permission `loyalty.read`.
 #[utoipa::path(get, path = "/api/open/v1/members/{member_id}/points/lots", tag = "loyalty",
-    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
-    responses((status = 200, body = Page<PointsLotBody>, description = "Every lot that is not used up."), Problems))]
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), PageQuery),
+    responses((status = 200, body = Page<PointsLotBody>, description = "A page of the lots that are not used up."), Problems))]
 pub(super) async fn list_points_lots(
     State(loyalty): State<Loyalty>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
+    Query(query): Query<PageQuery>,
 ) -> ApiResult<Json<Page<PointsLotBody>>> {
-    let lots = loyalty.points_lots(&actor, member_id).await?;
-    Ok(Json(Page {
-        items: lots.into_iter().map(Into::into).collect(),
-        next_cursor: None,
-    }))
+    let after = query.cursor.map(|Cursor(expires_at, lot_id)| LotPlace {
+        expires_at: Timestamp::from_millis(expires_at),
+        lot_id: LotId::from_i64(lot_id),
+    });
+    let lots = loyalty
+        .points_lots(&actor, member_id, after, query.limit as usize + 1)
+        .await?;
+    let page = Page::cut(lots, query.limit, |lot| {
+        let place = LotPlace::from((lot.expires_at, lot.lot_id));
+        Cursor(place.expires_at.as_millis(), place.lot_id.as_i64())
+    });
+    Ok(Json(page.map(Into::into)))
 }
 
 /// Grants points to a member.

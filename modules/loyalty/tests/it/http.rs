@@ -210,6 +210,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(get(&app, &path("")).await, (200, balance));
         let (_, lots) = get(&app, &path("/lots")).await;
         assert_eq!((&lots["items"][0]["remaining"], &lots["items"][0]["amount"]), (&json!(20), &json!(100)));
+        assert_eq!(lots["next_cursor"], Value::Null);
 
         let (_, page) = get(&app, &path("/entries?limit=2")).await;
         assert_eq!(page["items"][0]["why"]["en"], "20 points returned: Chipped");
@@ -217,6 +218,12 @@ huika_testing::db_test! { migrations = migrations,
         let (_, rest) = get(&app, &path(&format!("/entries?limit=200&before={before}"))).await;
         assert_eq!(rest["next_before"], Value::Null);
         assert_eq!(rest["items"].as_array().unwrap().len() as i64, before - 1);
+
+        post(&app, &path("/earnings"), "more", json!({"points": 1, "reason": "Gift"})).await;
+        let (_, first) = get(&app, &path("/lots?limit=1")).await;
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let (_, second) = get(&app, &path(&format!("/lots?limit=1&cursor={cursor}"))).await;
+        assert_eq!((&second["items"][0]["remaining"], &second["next_cursor"]), (&json!(1), &Value::Null));
     }
 
     async fn bad_input_is_a_problem_and_changes_nothing(cx) {

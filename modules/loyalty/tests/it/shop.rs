@@ -242,7 +242,7 @@ impl Shop {
     pub(crate) async fn assert_proven(&self) {
         let report: Result<VerifyReport, huika_ledger::LedgerError> = self
             .db
-            .run_snapshot(|tx| Box::pin(huika_ledger::verify(tx, |_| ())))
+            .run_snapshot(|tx| Box::pin(huika_ledger::verify_in_tx(tx, |_| ())))
             .await;
         let report = report.unwrap();
         assert!(report.is_clean(), "{report:#?}");

@@ -57,7 +57,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(expiring().await, Some((42, first)));
         shop.cx.clock.set(first);
         assert_eq!(expiring().await, Some((5, "2026-12-02T16:00:00Z".parse().unwrap())));
-        let lots = shop.loyalty.points_lots(&shop.owner, member).await.unwrap();
+        let lots = shop.loyalty.points_lots(&shop.owner, member, None, 50).await.unwrap();
         assert_eq!(lots.iter().map(|lot| lot.remaining).collect::<Vec<_>>(), [5], "what expired is no lot any more");
     }
 
@@ -67,7 +67,7 @@ huika_testing::db_test! { migrations = migrations,
         let (loyalty, owner) = (&shop.loyalty, &shop.owner);
         assert_eq!(code(loyalty.standing(owner, nobody).await), "members.not_found");
         assert_eq!(code(loyalty.points_balance(owner, nobody).await), "members.not_found");
-        assert_eq!(code(loyalty.points_lots(owner, nobody).await), "members.not_found");
+        assert_eq!(code(loyalty.points_lots(owner, nobody, None, 50).await), "members.not_found");
         assert_eq!(code(loyalty.points_statement(owner, nobody, None, 50).await), "members.not_found");
         assert_eq!(code(loyalty.tier_changes(owner, nobody).await), "members.not_found");
     }
@@ -92,7 +92,7 @@ huika_testing::db_test! { migrations = migrations,
         let loyalty = &shop.loyalty;
         assert_eq!(code(loyalty.standing(&till, member).await), "access.denied");
         assert_eq!(code(loyalty.points_balance(&till, member).await), "access.denied");
-        assert_eq!(code(loyalty.points_lots(&till, member).await), "access.denied");
+        assert_eq!(code(loyalty.points_lots(&till, member, None, 50).await), "access.denied");
         assert_eq!(code(loyalty.points_statement(&till, member, None, 50).await), "access.denied");
         assert_eq!(code(loyalty.tier_changes(&till, member).await), "access.denied");
         assert_eq!(code(loyalty.program_versions(&till).await), "access.denied");

@@ -292,7 +292,9 @@ impl Taker {
                 let key = key_of(intake, *document_id);
                 Some(match intake.document {
                     Document::Purchase(_) => Need::to_earn(member_id, &key),
-                    Document::UnlinkedRefund(_) => Need::to_spend(member_id, &key),
+                    Document::UnlinkedRefund(_) => {
+                        Need::to_spend(member_id, &key, [Asset::Points, Asset::Growth])
+                    }
                 })
             })
             .collect();

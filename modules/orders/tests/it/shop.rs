@@ -215,7 +215,7 @@ impl Shop {
             .db
             .run_snapshot(|tx| {
                 Box::pin(async move {
-                    let mut report = huika_ledger::verify(tx, |_| ()).await?;
+                    let mut report = huika_ledger::verify_in_tx(tx, |_| ()).await?;
                     Orders::verify_in_tx(tx, &mut report).await?;
                     Ok(report)
                 })

@@ -325,6 +325,7 @@ impl Member {
                 ends,
             } => {
                 amount_fits(amount)?;
+                self.one_counter(|posting| &posting.made, asset, counter)?;
                 if self.balance(asset).1 + amount > MAX_AMOUNT {
                     return Err("ledger.amount_invalid");
                 }
@@ -358,6 +359,8 @@ impl Member {
                 amount,
                 counter,
             } => {
+                amount_fits(amount)?;
+                self.one_counter(|posting| &posting.took, asset, counter)?;
                 self.covered(asset, amount)?;
                 let mut took = Vec::new();
                 self.write(EntryKind::Spend, asset, counter, |member| {
@@ -403,6 +406,7 @@ impl Member {
                 amount_fits(amount)?;
                 let hold = self.open_hold(hold)?;
                 let asset = self.holds[hold].asset;
+                self.one_counter(|posting| &posting.took, asset, counter)?;
                 let parts = self.holds[hold].parts.clone();
                 let held: i64 = parts.iter().map(|(_, part)| part).sum();
                 if amount > held {
@@ -445,12 +449,11 @@ impl Member {
                         continue;
                     }
                     self.lots[lot].event = None;
-                    if self.lots[lot].opens.is_none_or(|at| at <= now) {
-                        let asset = self.lots[lot].asset;
-                        self.write(EntryKind::Release, asset, CounterAccount::Internal, |member| {
-                            member.open(lot)
-                        });
-                    }
+                    let asset = self.lots[lot].asset;
+                    let opens = self.lots[lot].opens.is_none_or(|at| at <= now);
+                    self.write(EntryKind::Release, asset, CounterAccount::Internal, |member| {
+                        if opens { member.open(lot) } else { (0, 0) }
+                    });
                 }
             }
             Act::ReverseEarn {
@@ -581,6 +584,23 @@ impl Member {
             Ok(hold)
         } else {
             Err("ledger.hold_closed")
+        }
+    }
+
+    /// What one posting earns, or spends, of one asset has one counter-account.
+    fn one_counter(
+        &self,
+        moved: impl Fn(&Posting) -> &Vec<(usize, i64, CounterAccount)>,
+        asset: Asset,
+        counter: CounterAccount,
+    ) -> Result<(), Refusal> {
+        let posting = self.postings.last().unwrap();
+        let mut others = moved(posting)
+            .iter()
+            .filter(|(lot, _, of)| self.lots[*lot].asset == asset && *of != counter);
+        match others.next() {
+            Some(_) => Err("ledger.counter_accounts_mixed"),
+            None => Ok(()),
         }
     }
 
