@@ -5,6 +5,7 @@
 mod http;
 mod points;
 mod programs;
+mod races;
 mod shop;
 mod standing;
 mod statements;
