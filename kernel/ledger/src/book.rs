@@ -11,6 +11,9 @@ use crate::{
     store,
 };
 
+/// Rows that one transaction of the tidying job writes, about (ADR 7, rule 11).
+const SETTLED_ROWS: usize = 500;
+
 /// What a book must load before commands can be decided.
 #[derive(Debug, Clone)]
 pub struct Need {
@@ -258,9 +261,14 @@ impl Book {
         state.available(asset)
     }
 
-    /// Settles what time has changed on every account.
+    /// Settles what time has changed, member after member, until that is as much as a transaction of the job
+    /// should write: those who are left are still due. A member is never settled in part.
     pub(crate) fn settle_all(&mut self) {
         for (member_id, state) in &mut self.members {
+            let rows: usize = self.postings.iter().map(Posting::rows).sum();
+            if rows >= SETTLED_ROWS {
+                return;
+            }
             settle_member(state, &self.ids, self.now, *member_id, &mut self.postings);
         }
     }

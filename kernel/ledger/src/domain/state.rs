@@ -353,6 +353,13 @@ pub(crate) struct Posting {
     pub(crate) lot_entries: BTreeMap<LotId, (i64, i64)>,
 }
 
+impl Posting {
+    /// How many rows it writes: itself, its entries with their accounts, and its lots with their entries.
+    pub(crate) fn rows(&self) -> usize {
+        1 + 2 * (self.outcomes.len() + self.lot_entries.len())
+    }
+}
+
 /// What is known of an idempotency key that was used.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredAnswer {
