@@ -1,5 +1,5 @@
 //! Encryption of personal data and secrets: AES-256-GCM under envelope keys, and blind indexes to find
-//! what is encrypted (S1-81, S2-87).
+//! what is encrypted.
 //!
 //! The [`Keyring`] holds versioned master keys and one index key; it comes from a key file or a secret
 //! store, never from the database. A [`DataKey`] encrypts what belongs to one member and is stored wrapped

@@ -1,4 +1,4 @@
-//! The points races of semantics.md ("Rivals' hot paths replayed"), each with 64 clients at once, through the
+//! The races in which other systems were seen to lose or invent points, each with 64 clients at once, through the
 //! committer and through transactions of the callers, on one node and on two. What rivals lost or invented
 //! must come out exact, and the ledger must prove it.
 
@@ -197,7 +197,7 @@ huika_testing::db_test! { migrations = huika_ledger::migrations,
         assert_proven(&race.cx).await;
     }
 
-    /// A gift is two postings: the friend's follows only when the giver's is done (scale.md rule 21).
+    /// A gift is two postings: the friend's follows only when the giver's is done (ADR 7, rule 12).
     async fn fuint_71_parallel_gifts_of_a_100_point_balance(cx) {
         let race = Race::start(cx, 1).await;
         for way in WAYS {
