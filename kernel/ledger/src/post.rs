@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use huika_core::{IdGenerator, MemberId};
-use huika_db::{BatchOptions, Batcher, Db, Executor as _, RunBatch, Tx, params};
+use huika_core::IdGenerator;
+use huika_db::{BatchOptions, Batcher, Db, RunBatch, Tx};
 
-use crate::{Book, Command, LedgerError, Need, Outcome};
+use crate::{Book, Command, LedgerError, Need, Outcome, store};
 
-/// Most accounts that one run of the tidying job settles in one transaction (scale.md rule 24).
-const SETTLE_BATCH: i64 = 500;
+/// Most accounts that one transaction of the tidying job loads: with a few lots each, some hundred rows.
+const SETTLE_BATCH: i64 = 50;
 
 /// The ledger of a database. Clones share the lanes.
 #[derive(Clone)]
@@ -67,23 +67,14 @@ impl Ledger {
     }
 
     /// Settles accounts that time has changed, so that reports and lists show it too. Balances do not need
-    /// it: they are settled when they are read. Returns how many accounts were settled; call again while
-    /// that is not zero.
+    /// it: they are settled when they are read. Returns how many accounts were found due, of which some at least
+    /// were settled; call again while that is not zero.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn settle_due(&self) -> Result<usize, LedgerError> {
         let now = self.db.clock().now();
-        let rows = (&mut &self.db)
-            .fetch_all(
-                "SELECT member_id FROM ledger_account WHERE next_change_at <= ? ORDER BY next_change_at LIMIT ?",
-                params![now, SETTLE_BATCH],
-            )
-            .await?;
-        let mut members = rows
-            .iter()
-            .map(|row| row.get("member_id"))
-            .collect::<Result<Vec<MemberId>, _>>()?;
+        let mut members = store::account_list_due(&mut &self.db, now, SETTLE_BATCH).await?;
         let due = members.len();
         members.sort_unstable();
         members.dedup();

@@ -49,6 +49,18 @@ pub(crate) fn account_from(row: &Row) -> Result<Account, DbError> {
     })
 }
 
+/// The members with accounts that time has changed, a member for each account, the longest due first.
+pub(crate) async fn account_list_due(
+    executor: &mut impl Executor,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<MemberId>, DbError> {
+    let sql =
+        "SELECT member_id FROM ledger_account WHERE next_change_at <= ? ORDER BY next_change_at LIMIT ?";
+    let rows = executor.fetch_all(sql, params![now, limit]).await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
 pub(crate) async fn account_load_and_lock_in_tx(
     tx: &mut Tx<'_>,
     members: &mut Members,
