@@ -1,4 +1,5 @@
-//! Who asks: credentials are checked once, before any handler, over the bytes that the handler will read.
+//! Who asks: credentials are checked before any handler, over the bytes that the handler will read. What the
+//! headers show is checked before the body is read, so that a stranger cannot make us hold megabytes.
 
 use std::sync::Arc;
 
@@ -25,13 +26,19 @@ pub struct SignedRequest<'a> {
     pub query: &'a str,
     /// The headers.
     pub headers: &'a HeaderMap,
-    /// The whole body.
+    /// The whole body; empty in [`Authenticator::screen`].
     pub body: &'a [u8],
 }
 
 /// Finds out who sent a request. Runs on every request, so it answers from memory where it can.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
+    /// Refuses a request whose headers show already that it will not be let in. The body is read after this.
+    ///
+    /// # Errors
+    /// When the credentials are missing, or cannot hold whatever the body is.
+    async fn screen(&self, head: &SignedRequest<'_>) -> Result<(), Box<dyn Refusal>>;
+
     /// The sender, or why the request is not let in: without any credentials [`RequestError::Unauthenticated`].
     ///
     /// # Errors
@@ -73,16 +80,18 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
 
 async fn admit(gate: &Gate, request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let body = body::read(body, gate.limit).await?;
-    let signed = SignedRequest {
+    let head = SignedRequest {
         method: &parts.method,
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
-        body: &body,
+        body: &[],
     };
-    let actor = gate
-        .authenticator
+    let authenticator = &gate.authenticator;
+    authenticator.screen(&head).await.map_err(ApiError::from_boxed)?;
+    let body = body::read(body, gate.limit).await?;
+    let signed = SignedRequest { body: &body, ..head };
+    let actor = authenticator
         .authenticate(&signed)
         .await
         .map_err(ApiError::from_boxed)?;

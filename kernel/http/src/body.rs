@@ -67,19 +67,6 @@ where
     }
 }
 
-/// The bytes of a body as they came, within the limit, for formats other than JSON.
-#[derive(Debug, Clone)]
-pub struct RawBody(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for RawBody {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let limit = BodyLimit::of(&request);
-        Ok(Self(read(request.into_body(), limit).await?))
-    }
-}
-
 /// `application/json` or `application/…+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(content_type)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {

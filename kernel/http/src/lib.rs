@@ -25,7 +25,7 @@ mod shell;
 mod words;
 
 pub use auth::{Authenticator, Caller, SignedRequest, authenticated};
-pub use body::{Body, BodyLimit, RawBody};
+pub use body::{Body, BodyLimit};
 pub use context::{TraceId, language, trace_id};
 pub use money::MoneyBody;
 pub use openapi::{IdempotencyHeader, Problems, api_description};

@@ -11,7 +11,7 @@ use axum::{
 use huika_core::{Actor, Clock, Id, IdKind, Refusal, Rng};
 use huika_http::{
     ApiError, ApiResult, Authenticator, Body, BodyLimit, Caller, Cursor, HttpOptions, IdempotencyHeader,
-    InvalidInput, MoneyBody, Page, PageQuery, Path, PathId, Problems, Query, RawBody, RequestError,
+    InvalidInput, MoneyBody, Page, PageQuery, Path, PathId, Problems, Query, RequestError,
     RequiredIdempotencyKey, SignedRequest, api_description, authenticated, finish,
 };
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,10 @@ async fn show_saucer(Path(path): Path<SaucerPath>) -> Json<CupBody> {
 
 /// Takes bytes.
 #[utoipa::path(post, path = "/api/open/v1/cups/bulk", responses((status = 200, body = CupBody), Problems))]
-async fn bulk(Caller(actor): Caller, RawBody(bytes): RawBody) -> Json<CupBody> {
+async fn bulk(Caller(actor): Caller, request: axum::extract::Request) -> Json<CupBody> {
+    let bytes = to_bytes(request.into_body(), usize::MAX)
+        .await
+        .unwrap_or_default();
     Json(CupBody {
         id: format!("{} {}", actor.id(), bytes.len()),
     })
@@ -142,10 +145,16 @@ struct OneWord;
 
 #[async_trait]
 impl Authenticator for OneWord {
+    async fn screen(&self, head: &SignedRequest<'_>) -> Result<(), Box<dyn Refusal>> {
+        if head.headers.contains_key("word") {
+            Ok(())
+        } else {
+            Err(Box::new(RequestError::Unauthenticated))
+        }
+    }
+
     async fn authenticate(&self, request: &SignedRequest<'_>) -> Result<Actor, Box<dyn Refusal>> {
-        let Some(word) = request.headers.get("word") else {
-            return Err(Box::new(RequestError::Unauthenticated));
-        };
+        let word = &request.headers["word"];
         let seen = format!(
             "{} {}?{} {}",
             request.method,

@@ -14,6 +14,18 @@ async fn without_credentials_nobody_passes() {
     assert!(answer.header("www-authenticate").starts_with("Bearer"));
 }
 
+/// Strangers cannot make us hold megabytes.
+#[tokio::test]
+async fn without_credentials_nothing_of_a_body_is_read() {
+    let untouched =
+        futures::stream::poll_fn(|_| -> std::task::Poll<Option<Result<Vec<u8>, std::io::Error>>> {
+            panic!("the body was read");
+        });
+    let body = axum::body::Body::from_stream(untouched);
+    let answer = send(Method::POST, "/api/open/v1/cups/bulk", &HEADERS, body).await;
+    assert_eq!((answer.status, answer.code()), (401, "access.unauthenticated"));
+}
+
 #[tokio::test]
 async fn a_signature_covers_method_path_query_and_body_as_sent() {
     let word = format!("POST /api/open/v1/cups?a=%20b {}", BODY.len());

@@ -24,6 +24,10 @@ struct RightsInHeader;
 
 #[async_trait]
 impl Authenticator for RightsInHeader {
+    async fn screen(&self, _: &SignedRequest<'_>) -> Result<(), Box<dyn Refusal>> {
+        Ok(())
+    }
+
     async fn authenticate(&self, request: &SignedRequest<'_>) -> Result<Actor, Box<dyn Refusal>> {
         let Some(Ok(rights)) = request.headers.get("rights").map(|value| value.to_str()) else {
             return Err(Box::new(RequestError::Unauthenticated));

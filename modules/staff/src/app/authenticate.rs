@@ -59,10 +59,7 @@ impl Staff {
     ) -> Result<Actor, StaffError> {
         let now = self.clock().now();
         check_timestamp(timestamp_s, now)?;
-        let client = match self.0.clients.get(&client_id, now) {
-            Some(client) => client,
-            None => self.load_client(client_id, now).await?,
-        };
+        let client = self.client(client_id, now).await?;
         if !text.is_signed_by(&client.secret, signature) {
             return Err(StaffError::SignatureInvalid);
         }
@@ -72,6 +69,24 @@ impl Staff {
             .claim(client_id, text.nonce, timestamp_s, now)
             .await?;
         Ok(client.actor.clone())
+    }
+
+    /// What can be known of a signature before the body: its timestamp holds, and there is such a client.
+    pub(crate) async fn screen_signature(
+        &self,
+        client_id: ApiClientId,
+        timestamp_s: i64,
+    ) -> Result<(), StaffError> {
+        let now = self.clock().now();
+        check_timestamp(timestamp_s, now)?;
+        self.client(client_id, now).await.map(drop)
+    }
+
+    async fn client(&self, id: ApiClientId, now: Timestamp) -> Result<Arc<SigningClient>, StaffError> {
+        match self.0.clients.get(&id, now) {
+            Some(client) => Ok(client),
+            None => self.load_client(id, now).await,
+        }
     }
 
     async fn load_client(&self, id: ApiClientId, now: Timestamp) -> Result<Arc<SigningClient>, StaffError> {

@@ -14,6 +14,20 @@ const SIGNATURE: &str = "Huika-Signature";
 
 #[async_trait]
 impl Authenticator for Staff {
+    async fn screen(&self, head: &SignedRequest<'_>) -> Result<(), Box<dyn Refusal>> {
+        if head.headers.contains_key(AUTHORIZATION) {
+            // Whole: a session does not depend on the body.
+            return self.authenticate(head).await.map(drop);
+        }
+        if !head.headers.contains_key(SIGNATURE) && !head.headers.contains_key(CLIENT) {
+            return Err(Box::new(RequestError::Unauthenticated));
+        }
+        let Signed {
+            client, timestamp_s, ..
+        } = Signed::of(head).map_err(boxed)?;
+        self.screen_signature(client, timestamp_s).await.map_err(boxed)
+    }
+
     /// A session goes before a signature: a request that carries both is the operator's.
     async fn authenticate(&self, request: &SignedRequest<'_>) -> Result<Actor, Box<dyn Refusal>> {
         if request.headers.contains_key(AUTHORIZATION) {
