@@ -4,9 +4,9 @@ use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{Actor, Denied, IdGenerator, Permission, Timestamp, problems};
 use huika_db::{
-    Db, DbError,
+    Db, DbError, Tx,
     audit::{AuditEntry, AuditId, AuditRecord, list_audit, record_audit_in_tx},
-    jobs::{Job, JobId, JobState, discard, list_jobs, replay},
+    jobs::{Job, JobId, JobState, discard_in_tx, list_jobs, replay_in_tx},
 };
 use huika_http::{ApiResult, Caller, Cursor, Page, PathId, Problems, Query};
 use serde::{Deserialize, Serialize};
@@ -64,46 +64,51 @@ impl Operations {
     /// Makes a dead job ready again.
     async fn replay(&self, actor: &Actor, id: JobId) -> Result<(), OperationsError> {
         actor.authorize(&REPLAY)?;
-        let met = replay(&self.db, id).await?;
-        self.settle(actor, id, met, "operations.replay_job").await
+        let replay = self.db.run_tx("operations.replay_job", |tx| {
+            Box::pin(async move {
+                let met = replay_in_tx(tx, id).await?;
+                self.record_in_tx(tx, actor, id, met, "operations.replay_job")
+                    .await
+            })
+        });
+        replay.await
     }
 
     /// Removes a dead job for good.
     async fn discard(&self, actor: &Actor, id: JobId) -> Result<(), OperationsError> {
         actor.authorize(&REPLAY)?;
-        let met = discard(&self.db, id).await?;
-        self.settle(actor, id, met, "operations.discard_job").await
+        let discard = self.db.run_tx("operations.discard_job", |tx| {
+            Box::pin(async move {
+                let met = discard_in_tx(tx, id).await?;
+                self.record_in_tx(tx, actor, id, met, "operations.discard_job")
+                    .await
+            })
+        });
+        discard.await
     }
 
-    async fn settle(
+    /// The audit entry, in the transaction of what it tells of.
+    async fn record_in_tx(
         &self,
+        tx: &mut Tx<'_>,
         actor: &Actor,
         id: JobId,
         met: bool,
         action: &'static str,
     ) -> Result<(), OperationsError> {
+        let subject = id.to_string();
         if !met {
-            return Err(OperationsError::JobNotDead { job: id.to_string() });
+            return Err(OperationsError::JobNotDead { job: subject });
         }
-        self.db
-            .run_tx("operations.audit", |tx| {
-                Box::pin(async move {
-                    let (subject, detail) = (id.to_string(), serde_json::json!({}));
-                    record_audit_in_tx(
-                        tx,
-                        &self.ids,
-                        AuditEntry {
-                            actor,
-                            action,
-                            subject,
-                            detail,
-                        },
-                    )
-                    .await?;
-                    Ok(())
-                })
-            })
-            .await
+        let detail = serde_json::json!({});
+        let entry = AuditEntry {
+            actor,
+            action,
+            subject,
+            detail,
+        };
+        record_audit_in_tx(tx, &self.ids, entry).await?;
+        Ok(())
     }
 }
 

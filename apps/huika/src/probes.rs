@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use huika_db::{Db, Migration, pending_migrations};
+use huika_db::{Db, Migration, jobs::measure_jobs, pending_migrations};
 use serde::Serialize;
 use utoipa::openapi::OpenApi;
 
@@ -108,6 +108,11 @@ async fn ready(State(probes): State<Probes>) -> Response {
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {
+    // A database that does not answer leaves the last values: `/readyz` tells of that.
+    let measured = tokio::time::timeout(ANSWER_WITHIN, measure_jobs(&probes.db)).await;
+    if !matches!(measured, Ok(Ok(_))) {
+        tracing::debug!("the job queue could not be measured");
+    }
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         probes.metrics.render(),

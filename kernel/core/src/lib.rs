@@ -1,4 +1,4 @@
-//! What every crate of Huika shares: typed ids, money, points, rates, time, chance and problem codes.
+//! What every crate of Huika shares: typed ids, money, rates, time, chance and problem codes.
 //!
 //! Nothing here performs I/O and nothing here knows a business word. Value types have checked
 //! arithmetic only; there are no floats. Time and chance are handles that the composition root makes
@@ -23,7 +23,7 @@ pub use clock::{Clock, Stopwatch};
 pub use id::{Id, IdGenerator, IdKind, MAX_NODE, MemberId, MemberKind, ParseIdError};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 pub use language::{Bilingual, Language};
-pub use money::{Currency, Money, Overflow, Points};
+pub use money::{Currency, Money, Overflow};
 pub use problem::{FieldProblem, Problem, ProblemKind, Refusal};
 pub use rate::{Rate, Rounding};
 pub use rng::Rng;

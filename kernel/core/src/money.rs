@@ -1,4 +1,4 @@
-//! Money in minor units with its currency, and points. Checked arithmetic only.
+//! Money in minor units with its currency. Checked arithmetic only.
 
 use std::{fmt, str::FromStr};
 
@@ -128,35 +128,6 @@ impl fmt::Display for Money {
     }
 }
 
-/// A number of points. Whole, since fractions of points cannot be spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Points(pub i64);
-
-impl Points {
-    /// Adds.
-    ///
-    /// # Errors
-    /// When the sum leaves 64 bits.
-    pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
-        self.0.checked_add(other.0).map(Self).ok_or(Overflow)
-    }
-
-    /// Subtracts; the result may be negative.
-    ///
-    /// # Errors
-    /// When the difference leaves 64 bits.
-    pub fn checked_sub(self, other: Self) -> Result<Self, Overflow> {
-        self.0.checked_sub(other.0).map(Self).ok_or(Overflow)
-    }
-}
-
-impl fmt::Display for Points {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +145,6 @@ mod tests {
     fn sums_beyond_64_bits_are_refused() {
         let max = Money::new(i64::MAX, Currency::CNY);
         assert_eq!(max.checked_add(Money::new(1, Currency::CNY)), Err(Overflow));
-        assert_eq!(Points(i64::MIN).checked_sub(Points(1)), Err(Overflow));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod connect;
 pub mod dialect;
 mod error;
 pub mod jobs;
+mod lease;
 mod migrate;
 mod node;
 pub mod outbox;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Db, DbError, Executor, params};
+use huika_core::Timestamp;
+
+use crate::{Db, DbError, Executor, lease, params};
 
 /// How long a lease lasts without renewal. A process that was killed gives its number back after this.
 const LEASE_MS: i64 = 60_000;
@@ -13,6 +15,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(15);
 pub struct NodeLease {
     node: u16,
     fence: i64,
+    /// By this process's clock. Renewals move the row, not this.
+    leased_until: Timestamp,
 }
 
 impl NodeLease {
@@ -36,11 +40,11 @@ impl NodeLease {
                                 params![now.plus_millis(LEASE_MS), node, fence],
                             )
                             .await?;
-                        return if taken == 1 { Self::new(node, fence + 1) } else { Err(DbError::Stale("kernel_node")) };
+                        return if taken == 1 { Self::new(node, fence + 1, now.plus_millis(LEASE_MS)) } else { Err(DbError::Stale("kernel_node")) };
                     }
                     next = node + 1;
                 }
-                let lease = Self::new(next, 1)?;
+                let lease = Self::new(next, 1, now.plus_millis(LEASE_MS))?;
                 let row = params![next, 1_i64, now.plus_millis(LEASE_MS)];
                 match tx.execute("INSERT INTO kernel_node (node, fence, leased_until) VALUES (?, ?, ?)", row).await {
                     Err(DbError::Duplicate(_)) => Err(DbError::Stale("kernel_node")),
@@ -51,9 +55,13 @@ impl NodeLease {
         .await
     }
 
-    fn new(node: i64, fence: i64) -> Result<Self, DbError> {
+    fn new(node: i64, fence: i64, leased_until: Timestamp) -> Result<Self, DbError> {
         match u16::try_from(node) {
-            Ok(node) if node <= huika_core::MAX_NODE => Ok(Self { node, fence }),
+            Ok(node) if node <= huika_core::MAX_NODE => Ok(Self {
+                node,
+                fence,
+                leased_until,
+            }),
             _ => Err(DbError::Setup(
                 "all node numbers are leased: stop some of the processes on this database".into(),
             )),
@@ -67,17 +75,8 @@ impl NodeLease {
 
     /// Renews until the lease is lost, then returns: the process must stop at once.
     pub async fn keep(self, db: Db) {
-        let mut renewed = db.clock().now();
-        loop {
-            db.clock().sleep(RENEW_EVERY).await;
-            match self.set_until(&db, LEASE_MS).await {
-                Ok(true) => renewed = db.clock().now(),
-                Ok(false) => return,
-                // A database that cannot be reached for a whole lease makes the number somebody else's.
-                Err(_) if db.clock().now().millis_since(renewed) < LEASE_MS => {}
-                Err(_) => return,
-            }
-        }
+        let renew = || self.set_until(&db, LEASE_MS);
+        lease::keep(db.clock(), LEASE_MS, RENEW_EVERY, self.leased_until, renew).await;
     }
 
     /// Gives the number back.
@@ -88,7 +87,7 @@ impl NodeLease {
         self.set_until(db, 0).await.map(drop)
     }
 
-    async fn set_until(self, db: &Db, millis: i64) -> Result<bool, DbError> {
+    async fn set_until(&self, db: &Db, millis: i64) -> Result<bool, DbError> {
         db.run_tx("db.node.renew", |tx| {
             Box::pin(async move {
                 let until = db.clock().now().plus_millis(millis);

@@ -1,6 +1,6 @@
 //! Parameters and columns: what goes into a statement and what comes out of a row.
 
-use huika_core::{BusinessDate, Id, IdKind, IdempotencyKey, Points, Timestamp};
+use huika_core::{BusinessDate, Id, IdKind, IdempotencyKey, Timestamp};
 use sqlx::{Row as _, mysql::MySqlRow, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::DbError;
@@ -92,11 +92,6 @@ impl ToParam for Timestamp {
 impl ToParam for BusinessDate {
     fn to_param(self) -> Param {
         Param::Text(Some(self.to_string()))
-    }
-}
-impl ToParam for Points {
-    fn to_param(self) -> Param {
-        Param::Int(Some(self.0))
     }
 }
 impl ToParam for &IdempotencyKey {

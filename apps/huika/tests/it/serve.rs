@@ -279,6 +279,21 @@ async fn a_worker_runs_beside_a_server_and_stops_in_order() {
     // It serves no API; what it does shows in its metrics.
     let api = format!("{}/api/admin/v1/jobs", worker.base_url);
     assert_eq!(worker.http.get(api).send().await.unwrap().status().as_u16(), 404);
+    // The server runs no worker, and says all the same how late the jobs are.
+    let metrics = format!("{}/metrics", server.base_url);
+    let text = server
+        .http
+        .get(metrics)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        text.contains("huika_job_lag_seconds") && text.contains("huika_jobs_dead"),
+        "{text}"
+    );
     let metrics = format!("{}/metrics", worker.base_url);
     let stopwatch = Clock::system().stopwatch();
     while !worker

@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use crate::DbError;
 
 pub use queue::{
-    JobCursor, JobSummary, claim, complete, discard, enqueue_all_in_tx, enqueue_in_tx, fail, job_summary,
-    list_jobs, renew, replay,
+    JobCursor, QueueHealth, claim, complete, discard_in_tx, enqueue_all_in_tx, enqueue_in_tx, fail,
+    list_jobs, measure_jobs, renew, replay_in_tx,
 };
 pub use schedule::{Cadence, Schedule, fire_schedules};
 pub use worker::Worker;

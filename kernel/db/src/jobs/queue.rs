@@ -33,19 +33,6 @@ const INSERT_COLUMNS: &[&str] = &[
 /// Where a page of [`list_jobs`] begins: after this job.
 pub type JobCursor = (Timestamp, JobId);
 
-/// The queue at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct JobSummary {
-    /// Jobs that wait, due or not.
-    pub ready: u64,
-    /// Jobs that a worker holds.
-    pub running: u64,
-    /// Jobs that failed for good.
-    pub dead: u64,
-    /// How long the oldest due job has waited.
-    pub lag: Duration,
-}
-
 /// Enqueues a job with the caller's transaction and tells whether it is new: one whose unique key exists is
 /// left alone.
 ///
@@ -318,72 +305,58 @@ pub async fn list_jobs(
     rows.iter().map(job_from).collect()
 }
 
-/// How many jobs there are and how late the queue is.
+/// How the queue is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueHealth {
+    /// How long the oldest due job has waited.
+    pub lag: Duration,
+    /// Jobs that failed for good and wait for an operator.
+    pub dead: i64,
+}
+
+/// Measures how late the queue is and how many jobs failed for good, for the metrics of any process: a worker that
+/// does not run cannot say so itself.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn job_summary(exec: &mut impl Executor, now: Timestamp) -> Result<JobSummary, DbError> {
-    let mut summary = JobSummary {
-        lag: lag(exec, now).await?,
-        ..JobSummary::default()
-    };
-    for row in exec
-        .fetch_all(
-            "SELECT state, COUNT(*) AS n FROM kernel_job GROUP BY state",
-            params![],
-        )
-        .await?
-    {
-        let number = u64::try_from(row.get::<i64>("n")?).unwrap_or_default();
-        match JobState::from_i64(row.get("state")?)? {
-            JobState::Ready => summary.ready = number,
-            JobState::Running => summary.running = number,
-            JobState::Dead => summary.dead = number,
-        }
-    }
-    Ok(summary)
-}
-
-/// How long the oldest due job has waited.
-pub(super) async fn lag(exec: &mut impl Executor, now: Timestamp) -> Result<Duration, DbError> {
+pub async fn measure_jobs(mut db: &Db) -> Result<QueueHealth, DbError> {
+    let now = db.clock().now();
     let sql = "SELECT MIN(run_at) AS oldest FROM kernel_job WHERE state = ? AND run_at <= ?";
-    let oldest: Option<Timestamp> = exec
+    let oldest: Option<Timestamp> = db
         .fetch_one(sql, params![JobState::Ready.as_i64(), now])
         .await?
         .get("oldest")?;
+    let sql = "SELECT COUNT(*) AS n FROM kernel_job WHERE state = ?";
+    let dead: i64 = db
+        .fetch_one(sql, params![JobState::Dead.as_i64()])
+        .await?
+        .get("n")?;
     let waited = oldest.map_or(0, |oldest| now.millis_since(oldest));
-    Ok(Duration::from_millis(u64::try_from(waited).unwrap_or_default()))
+    let lag = Duration::from_millis(u64::try_from(waited).unwrap_or_default());
+    metrics::gauge!("huika_job_lag_seconds").set(lag.as_secs_f64());
+    metrics::gauge!("huika_jobs_dead").set(dead as f64);
+    Ok(QueueHealth { lag, dead })
 }
 
 /// Makes a dead job ready again, with all its attempts, and tells whether there was one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn replay(db: &Db, id: JobId) -> Result<bool, DbError> {
-    let now = db.clock().now();
-    db.run_tx("jobs.replay", |tx| {
-        Box::pin(async move {
-            let sql = "UPDATE kernel_job SET state = ?, attempts = 0, run_at = ?, fence = fence + 1 \
-                       WHERE job_id = ? AND state = ?";
-            let (ready, dead) = (JobState::Ready.as_i64(), JobState::Dead.as_i64());
-            Ok(tx.execute(sql, params![ready, now, id, dead]).await? == 1)
-        })
-    })
-    .await
+pub async fn replay_in_tx(tx: &mut Tx<'_>, id: JobId) -> Result<bool, DbError> {
+    let sql = "UPDATE kernel_job SET state = ?, attempts = 0, run_at = ?, fence = fence + 1 \
+               WHERE job_id = ? AND state = ?";
+    let (ready, dead) = (JobState::Ready.as_i64(), JobState::Dead.as_i64());
+    let now = tx.db().clock().now();
+    Ok(tx.execute(sql, params![ready, now, id, dead]).await? == 1)
 }
 
 /// Deletes a dead job and tells whether there was one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn discard(db: &Db, id: JobId) -> Result<bool, DbError> {
-    db.run_tx("jobs.discard", |tx| {
-        Box::pin(async move {
-            let sql = "DELETE FROM kernel_job WHERE job_id = ? AND state = ?";
-            Ok(tx.execute(sql, params![id, JobState::Dead.as_i64()]).await? == 1)
-        })
-    })
-    .await
+pub async fn discard_in_tx(tx: &mut Tx<'_>, id: JobId) -> Result<bool, DbError> {
+    let sql = "DELETE FROM kernel_job WHERE job_id = ? AND state = ?";
+    Ok(tx.execute(sql, params![id, JobState::Dead.as_i64()]).await? == 1)
 }
 
 fn job_from(row: &Row) -> Result<Job, DbError> {

@@ -3,14 +3,14 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use huika_core::{IdGenerator, Timestamp};
+use huika_core::IdGenerator;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Job, JobError, JobHandler, LEASE, Outcome, Schedule, claim, complete, fail, fire_schedules, queue, renew,
 };
 use crate::{
-    Db, DbError,
+    Db, DbError, lease,
     outbox::{self, Envelope, Subscriber},
 };
 
@@ -22,8 +22,6 @@ const LONGEST_IDLE_PAUSE: Duration = Duration::from_secs(10);
 const RENEW_EVERY: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 /// How long a stopping worker waits for its jobs. The leases of those that it leaves behind lapse.
 const STOP_GRACE: Duration = Duration::from_secs(20);
-/// How often the lag is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Jobs that run at once unless told otherwise.
 const PARALLEL: usize = 4;
 /// Jobs that [`Worker::run_due`] claims at a time.
@@ -87,10 +85,9 @@ impl Worker {
         let queues = worker.queues();
         let mut running = JoinSet::new();
         let mut pause = IDLE_PAUSE;
-        let mut measured = Timestamp::MIN;
         while !*stop.borrow_and_update() {
             let free = worker.parallel.max(1).saturating_sub(running.len());
-            let idle = match worker.step(&queues, free, &mut measured).await {
+            let idle = match worker.step(&queues, free).await {
                 Ok((moved, jobs)) => {
                     pause = IDLE_PAUSE;
                     let idle = moved == 0 && jobs.is_empty();
@@ -127,18 +124,7 @@ impl Worker {
         running.shutdown().await;
     }
 
-    async fn step(
-        &self,
-        queues: &[String],
-        free: usize,
-        measured: &mut Timestamp,
-    ) -> Result<(usize, Vec<Job>), DbError> {
-        let now = self.db.clock().now();
-        if now.millis_since(*measured) >= queue::millis(MEASURE_EVERY) {
-            let lag = queue::lag(&mut &self.db, now).await?;
-            metrics::gauge!("huika_job_lag_seconds").set(lag.as_secs_f64());
-            *measured = now;
-        }
+    async fn step(&self, queues: &[String], free: usize) -> Result<(usize, Vec<Job>), DbError> {
         let moved = self.dispatch_and_fire().await?;
         Ok((moved, claim(&self.db, queues, free).await?))
     }
@@ -202,16 +188,8 @@ impl Worker {
 
     /// Renews the job's lease until it is lost.
     async fn until_lost(&self, job: &Job) {
-        let mut renewed = self.db.clock().now();
-        loop {
-            self.db.clock().sleep(RENEW_EVERY).await;
-            match renew(&self.db, job).await {
-                Ok(true) => renewed = self.db.clock().now(),
-                Ok(false) => return,
-                // A database that cannot be reached for a whole lease makes the job somebody else's.
-                Err(_) if self.db.clock().now().millis_since(renewed) < queue::millis(LEASE) => {}
-                Err(_) => return,
-            }
-        }
+        let renew = || renew(&self.db, job);
+        let lease = queue::millis(LEASE);
+        lease::keep(self.db.clock(), lease, RENEW_EVERY, job.leased_until(), renew).await;
     }
 }

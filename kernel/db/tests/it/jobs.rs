@@ -14,14 +14,15 @@ use huika_db::{
     Db, DbError, DbOptions,
     jobs::{
         Job, JobError, JobHandler, JobId, JobState, LEASE, LONGEST_PAUSE, MAX_ATTEMPTS, NewJob, Outcome,
-        Worker, claim, complete, discard, enqueue_in_tx, fail, job_summary, list_jobs, renew, replay,
+        Worker, claim, complete, discard_in_tx, enqueue_in_tx, fail, list_jobs, measure_jobs, renew,
+        replay_in_tx,
     },
     params,
 };
 use huika_testing::TestDb;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::support::eventually;
+use crate::support::{advance_held, eventually};
 
 type Body = Box<dyn Fn(&Job) -> futures::future::BoxFuture<'static, Result<(), JobError>> + Send + Sync>;
 
@@ -71,6 +72,22 @@ async fn enqueue(cx: &TestDb, job: NewJob) -> bool {
 
 async fn claim_one(cx: &TestDb) -> Option<Job> {
     claim(&cx.db, &["wash".to_owned()], 1).await.unwrap().pop()
+}
+
+async fn replay(cx: &TestDb, id: JobId) -> bool {
+    let done: Result<bool, DbError> = cx
+        .db
+        .run_tx("test.replay", |tx| Box::pin(replay_in_tx(tx, id)))
+        .await;
+    done.unwrap()
+}
+
+async fn discard(cx: &TestDb, id: JobId) -> bool {
+    let done: Result<bool, DbError> = cx
+        .db
+        .run_tx("test.discard", |tx| Box::pin(discard_in_tx(tx, id)))
+        .await;
+    done.unwrap()
 }
 
 async fn list(cx: &TestDb, state: JobState) -> Vec<Job> {
@@ -129,8 +146,8 @@ huika_testing::db_test! {
         cx.clock.advance(LONGEST_PAUSE * 10);
         assert_eq!(failing.run_due().await.unwrap(), 0);
 
-        assert!(replay(&cx.db, dead.id).await.unwrap());
-        assert!(!replay(&cx.db, dead.id).await.unwrap(), "no longer dead");
+        assert!(replay(&cx, dead.id).await);
+        assert!(!replay(&cx, dead.id).await, "no longer dead");
         assert_eq!(list(&cx, JobState::Ready).await[0].attempts, 0);
         assert_eq!(worker(&cx, |_| async { Ok(()) }).run_due().await.unwrap(), 1);
         assert_eq!(cx.count("SELECT COUNT(*) AS n FROM kernel_job").await, 0);
@@ -145,8 +162,8 @@ huika_testing::db_test! {
         assert_eq!(worker.run_due().await.unwrap(), 1);
         let dead = list(&cx, JobState::Dead).await.pop().unwrap();
         assert_eq!(dead.attempts, 1);
-        assert!(discard(&cx.db, dead.id).await.unwrap());
-        assert!(!discard(&cx.db, dead.id).await.unwrap());
+        assert!(discard(&cx, dead.id).await);
+        assert!(!discard(&cx, dead.id).await);
     }
 
     async fn a_panicking_job_is_retried_and_harms_no_other(cx) {
@@ -186,7 +203,7 @@ huika_testing::db_test! {
         cx.clock.advance(LEASE);
         let second = claim_one(&cx).await.unwrap();
         fail(&cx.db, &second, &JobError::fail("broken")).await.unwrap();
-        assert!(replay(&cx.db, first.id).await.unwrap());
+        assert!(replay(&cx, first.id).await);
         let third = claim_one(&cx).await.unwrap();
         assert_eq!(complete(&cx.db, &second).await.unwrap(), Outcome::Lost);
         assert_eq!(complete(&cx.db, &third).await.unwrap(), Outcome::Done);
@@ -204,23 +221,22 @@ huika_testing::db_test! {
 
     async fn a_long_job_keeps_its_lease(cx) {
         enqueue(&cx, job(&cx)).await;
-        let (clock, db) = (cx.clock.clone(), cx.db.clone());
+        let done = Arc::new(Semaphore::new(0));
+        let until_done = done.clone();
         let worker = worker(&cx, move |_| {
-            let (clock, db) = (clock.clone(), db.clone());
+            let until_done = until_done.clone();
             async move {
-                let end = clock.now().plus_millis(LEASE.as_millis() as i64 * 3);
-                while clock.now() < end {
-                    let held = &list_jobs(&mut &db, JobState::Running, None, 1).await?[0];
-                    // Slowly where the worker needs real time to renew.
-                    let hurry = held.leased_until().millis_since(clock.now()) > 30_000;
-                    clock.advance(Duration::from_millis(if hurry { 5_000 } else { 2 }));
-                    tokio::task::yield_now().await;
-                    assert!(claim(&db, &["wash".to_owned()], 1).await?.is_empty(), "the job is held");
-                }
+                drop(until_done.acquire().await);
                 Ok(())
             }
         });
-        assert_eq!(worker.run_due().await.unwrap(), 1);
+        let run = tokio::spawn(async move { worker.run_due().await });
+        eventually(async || list(&cx, JobState::Running).await.pop()).await;
+        let end = cx.clock.now().plus_millis(LEASE.as_millis() as i64 * 3);
+        let held_until = async || list(&cx, JobState::Running).await[0].leased_until();
+        advance_held(&cx.clock, end, held_until, async || assert!(claim_one(&cx).await.is_none(), "held")).await;
+        done.add_permits(1);
+        assert_eq!(run.await.unwrap().unwrap(), 1);
         assert_eq!(cx.count("SELECT COUNT(*) AS n FROM kernel_job").await, 0);
     }
 
@@ -284,10 +300,18 @@ huika_testing::db_test! {
         assert_eq!((first.len(), second.len()), (3, 1));
         assert!(first.iter().chain(&second).is_sorted_by_key(|job| job.run_at));
 
+    }
+
+    /// Also where no worker runs: any process that is asked for its metrics measures.
+    async fn the_lag_and_the_dead_are_measured(cx) {
+        for second in [0, 1, 5] {
+            enqueue(&cx, NewJob { run_at: cx.clock.now().plus_millis(second * 1_000), ..job(&cx) }).await;
+        }
+        let hopeless = claim_one(&cx).await.unwrap();
+        fail(&cx.db, &hopeless, &JobError::fail("broken")).await.unwrap();
         cx.clock.advance(Duration::from_secs(3));
-        let summary = job_summary(&mut &cx.db, cx.clock.now()).await.unwrap();
-        assert_eq!((summary.ready, summary.running, summary.dead), (4, 1, 0));
-        assert_eq!(summary.lag, Duration::from_secs(2));
+        let health = measure_jobs(&cx.db).await.unwrap();
+        assert_eq!((health.lag, health.dead), (Duration::from_secs(2), 1));
     }
 
     async fn a_worker_runs_until_it_is_stopped_and_finishes_what_it_began(cx) {

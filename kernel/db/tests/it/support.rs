@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use huika_core::{Clock, Timestamp};
 use huika_db::{DbError, Migration, dialect::Insert, params};
 use huika_testing::TestDb;
 
@@ -73,6 +74,29 @@ pub(crate) async fn eventually<T>(mut step: impl AsyncFnMut() -> Option<T>) -> T
     tokio::time::timeout(Duration::from_secs(10), found)
         .await
         .expect("it should have happened by now")
+}
+
+/// Moves a manual clock on while somebody renews a lease in real time: never so far that a renewal which is on its
+/// way could come too late. `check` runs after each step.
+pub(crate) async fn advance_held(
+    clock: &Clock,
+    end: Timestamp,
+    held_until: impl AsyncFn() -> Timestamp,
+    check: impl AsyncFn(),
+) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let mut waiting = clock.stopwatch();
+    while clock.now() < end {
+        let left = held_until().await.millis_since(clock.now());
+        // Who began to wait after the clock was moved needs it moved again.
+        let waits_for_us = left > 10_000 && waiting.elapsed() > Duration::from_millis(200);
+        if left > 45_000 || waits_for_us {
+            clock.advance(Duration::from_secs(5));
+            waiting = clock.stopwatch();
+        }
+        check().await;
+        ticks.tick().await;
+    }
 }
 
 /// What a test refuses with.
