@@ -30,6 +30,7 @@ impl Staff {
     }
 
     async fn load_session(&self, token_hash: TokenHash, now: Timestamp) -> Result<Arc<Session>, StaffError> {
+        let generation = self.0.sessions.generation();
         let found = store::session_find(&mut self.db(), token_hash).await?;
         let Some(mut session) = found.filter(|session| session.is_valid(now)) else {
             self.0.sessions.remove(&token_hash);
@@ -45,7 +46,9 @@ impl Staff {
             session.expires_at = end;
         }
         let session = Arc::new(session);
-        self.0.sessions.insert(token_hash, Arc::clone(&session), now);
+        self.0
+            .sessions
+            .insert(generation, token_hash, Arc::clone(&session), now);
         Ok(session)
     }
 
@@ -90,6 +93,7 @@ impl Staff {
     }
 
     async fn load_client(&self, id: ApiClientId, now: Timestamp) -> Result<Arc<SigningClient>, StaffError> {
+        let generation = self.0.clients.generation();
         let Some((permissions, sealed)) = store::api_client_find_active(&mut self.db(), id).await? else {
             self.0.clients.remove(&id);
             return Err(StaffError::SignatureInvalid);
@@ -103,7 +107,7 @@ impl Staff {
             actor: Actor::with_rights(id, permissions),
             secret,
         });
-        self.0.clients.insert(id, Arc::clone(&client), now);
+        self.0.clients.insert(generation, id, Arc::clone(&client), now);
         Ok(client)
     }
 }

@@ -30,7 +30,7 @@ impl Staff {
                 })
             })
             .await?;
-        self.0.sessions.remove(&token_hash);
+        self.0.sessions.revoke(&token_hash);
         Ok(())
     }
 }

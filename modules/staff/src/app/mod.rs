@@ -11,30 +11,32 @@ pub(crate) mod revoke_api_client;
 pub(crate) mod tidy;
 pub(crate) mod who_am_i;
 
+use std::time::Duration;
+
 use huika_core::{Actor, IdGenerator};
 use huika_db::{
     DbError, Tx,
     audit::{AuditEntry, record_audit_in_tx},
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::{
     Staff,
     domain::{error::StaffError, password},
 };
 
+/// How long a log-in waits for its turn.
+const SEAT_WAIT: Duration = Duration::from_secs(5);
+
 impl Staff {
-    /// Hashes or checks a password where blocking is allowed, a few at a time.
+    /// Hashes or checks a password where blocking is allowed, a few at a time. Whoever finds too many before them
+    /// is sent away: a flood of log-ins must not hold memory and connections without end.
     async fn with_password<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, StaffError> + Send + 'static,
     ) -> Result<T, StaffError> {
-        // The semaphore is never closed; were it, nobody could log in any more.
-        let _permit = self
-            .0
-            .hashings
-            .acquire()
-            .await
-            .map_err(|_| StaffError::HashingFailed)?;
+        let _permit = seat(&self.0.hashings, SEAT_WAIT).await?;
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| StaffError::HashingFailed)?
@@ -44,6 +46,14 @@ impl Staff {
         let salt = password::salt(self.rng());
         self.with_password(move || password::hash(&password, &salt)).await
     }
+}
+
+async fn seat(seats: &Semaphore, wait: Duration) -> Result<SemaphorePermit<'_>, StaffError> {
+    tokio::time::timeout(wait, seats.acquire())
+        .await
+        .map_err(|_| StaffError::Busy)?
+        // The semaphore is never closed; were it, nobody could log in any more.
+        .map_err(|_| StaffError::HashingFailed)
 }
 
 /// Records what an actor did to a subject, with the change itself.
@@ -66,4 +76,19 @@ async fn audit_in_tx(
         },
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_for_a_seat_is_sent_away() {
+        let seats = Semaphore::new(1);
+        let wait = Duration::from_millis(1);
+        let taken = seat(&seats, wait).await.unwrap();
+        assert!(matches!(seat(&seats, wait).await, Err(StaffError::Busy)));
+        drop(taken);
+        assert!(seat(&seats, wait).await.is_ok());
+    }
 }

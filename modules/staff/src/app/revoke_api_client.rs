@@ -39,7 +39,7 @@ impl Staff {
                 })
             })
             .await?;
-        self.0.clients.remove(&client);
+        self.0.clients.revoke(&client);
         Ok(())
     }
 }

@@ -84,6 +84,12 @@ huika_core::problems! {
         en "A stored secret cannot be read: the operator of this server must restore its key file."
         zh "无法读取已保存的密钥，请服务器管理员恢复密钥文件。";
 
+        /// Too many log-ins are being checked.
+        [503 "staff.busy"]
+        Busy
+        en "Many people are logging in at this moment: try again in a few seconds."
+        zh "当前登录人数较多，请几秒后重试。";
+
         /// The hashing of a password was broken off.
         [500 "staff.hashing_failed"]
         HashingFailed
