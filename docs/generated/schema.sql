@@ -326,6 +326,8 @@ CREATE TABLE loyalty_program_version (
   effective_from BIGINT NOT NULL,
   published_at BIGINT NOT NULL,
   published_by TEXT NOT NULL,
+  -- 1 published, 2 withdrawn before it held.
+  state BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_program_version PRIMARY KEY (version)
 ) WITHOUT ROWID;
 
@@ -333,6 +335,7 @@ CREATE TABLE loyalty_program_version (
 CREATE TABLE loyalty_membership (
   member_id BIGINT NOT NULL,
   tier TEXT NOT NULL,
+  -- Orders from this moment on count in this tier, whenever they are recorded.
   tier_since BIGINT NOT NULL,
   -- Raised by every change; a change names the one that it read.
   revision BIGINT NOT NULL,
@@ -351,6 +354,9 @@ CREATE TABLE loyalty_tier_change (
   growth BIGINT NOT NULL,
   -- What brought it about: the reference of a posting.
   reference TEXT NOT NULL,
+  -- The moment of the order that brought it about: orders before it count in the tier before.
+  effective_at BIGINT NOT NULL,
+  -- When it was recorded.
   changed_at BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) WITHOUT ROWID;
@@ -396,6 +402,8 @@ CREATE TABLE orders_purchase (
   -- The tiers before and after. NULL for an anonymous sale.
   tier_before TEXT,
   tier_after TEXT,
+  -- 1 when it counts for points and growth, 0 when the member's state forbade that or nobody is known.
+  earns BIGINT NOT NULL,
   -- The posting that settled it. NULL for an anonymous sale.
   posting_id BIGINT,
   CONSTRAINT pk_orders_purchase PRIMARY KEY (member_id, purchase_id)
@@ -792,6 +800,8 @@ CREATE TABLE loyalty_program_version (
   effective_from BIGINT NOT NULL,
   published_at BIGINT NOT NULL,
   published_by VARCHAR(64) COLLATE "C" NOT NULL,
+  -- 1 published, 2 withdrawn before it held.
+  state BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_program_version PRIMARY KEY (version)
 ) ;
 
@@ -799,6 +809,7 @@ CREATE TABLE loyalty_program_version (
 CREATE TABLE loyalty_membership (
   member_id BIGINT NOT NULL,
   tier VARCHAR(32) COLLATE "C" NOT NULL,
+  -- Orders from this moment on count in this tier, whenever they are recorded.
   tier_since BIGINT NOT NULL,
   -- Raised by every change; a change names the one that it read.
   revision BIGINT NOT NULL,
@@ -817,6 +828,9 @@ CREATE TABLE loyalty_tier_change (
   growth BIGINT NOT NULL,
   -- What brought it about: the reference of a posting.
   reference VARCHAR(80) COLLATE "C" NOT NULL,
+  -- The moment of the order that brought it about: orders before it count in the tier before.
+  effective_at BIGINT NOT NULL,
+  -- When it was recorded.
   changed_at BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) ;
@@ -862,6 +876,8 @@ CREATE TABLE orders_purchase (
   -- The tiers before and after. NULL for an anonymous sale.
   tier_before VARCHAR(32) COLLATE "C",
   tier_after VARCHAR(32) COLLATE "C",
+  -- 1 when it counts for points and growth, 0 when the member's state forbade that or nobody is known.
+  earns BIGINT NOT NULL,
   -- The posting that settled it. NULL for an anonymous sale.
   posting_id BIGINT,
   CONSTRAINT pk_orders_purchase PRIMARY KEY (member_id, purchase_id)
@@ -1258,6 +1274,8 @@ CREATE TABLE loyalty_program_version (
   effective_from BIGINT NOT NULL,
   published_at BIGINT NOT NULL,
   published_by VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- 1 published, 2 withdrawn before it held.
+  state BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_program_version PRIMARY KEY (version)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
@@ -1265,6 +1283,7 @@ CREATE TABLE loyalty_program_version (
 CREATE TABLE loyalty_membership (
   member_id BIGINT NOT NULL,
   tier VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- Orders from this moment on count in this tier, whenever they are recorded.
   tier_since BIGINT NOT NULL,
   -- Raised by every change; a change names the one that it read.
   revision BIGINT NOT NULL,
@@ -1283,6 +1302,9 @@ CREATE TABLE loyalty_tier_change (
   growth BIGINT NOT NULL,
   -- What brought it about: the reference of a posting.
   reference VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- The moment of the order that brought it about: orders before it count in the tier before.
+  effective_at BIGINT NOT NULL,
+  -- When it was recorded.
   changed_at BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -1328,6 +1350,8 @@ CREATE TABLE orders_purchase (
   -- The tiers before and after. NULL for an anonymous sale.
   tier_before VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
   tier_after VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
+  -- 1 when it counts for points and growth, 0 when the member's state forbade that or nobody is known.
+  earns BIGINT NOT NULL,
   -- The posting that settled it. NULL for an anonymous sale.
   posting_id BIGINT,
   CONSTRAINT pk_orders_purchase PRIMARY KEY (member_id, purchase_id)

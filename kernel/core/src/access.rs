@@ -15,6 +15,9 @@ pub struct Permission {
     pub zh: &'static str,
 }
 
+/// The prefix of the ids of operators.
+pub const OPERATOR_PREFIX: &str = "opr";
+
 /// Who asks for something: an operator, an API client, a member or Huika itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -56,6 +59,14 @@ impl Actor {
     /// The actor in the audit log and beside postings: an id with its prefix.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether a person acts by hand, and neither a connected system nor Huika itself: what an operator does to
+    /// value is audited.
+    pub fn is_operator(&self) -> bool {
+        self.id
+            .strip_prefix(OPERATOR_PREFIX)
+            .is_some_and(|rest| rest.starts_with('_'))
     }
 
     /// Lets the actor pass or refuses.

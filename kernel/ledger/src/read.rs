@@ -8,7 +8,7 @@ use huika_db::{DbError, Executor, Param, params};
 use serde::Serialize;
 
 use crate::{
-    Asset, EntryOutcome, LedgerError, LotId, PostingId,
+    Asset, EntryKind, EntryOutcome, LedgerError, LotId, PostingId,
     domain::{Account, Lot, LotState, MemberState, settle},
     store,
 };
@@ -441,5 +441,29 @@ pub async fn counter_totals(executor: &mut impl Executor) -> Result<Vec<(Asset, 
                 row.get("total")?,
             ))
         })
+        .collect()
+}
+
+/// What each posting gave (positive) or took back (negative) of an asset on the accounts of some members, for proofs:
+/// without what time did to it, or later spending.
+///
+/// # Errors
+/// When the database fails.
+pub async fn posted_changes(
+    executor: &mut impl Executor,
+    members: &[MemberId],
+    asset: Asset,
+) -> Result<Vec<(MemberId, PostingId, i64)>, DbError> {
+    let members = Param::Ints(members.iter().map(|id| id.as_i64()).collect());
+    let kinds = [EntryKind::Earn, EntryKind::ReverseEarn, EntryKind::ClawBack];
+    let kinds = Param::Texts(kinds.iter().map(|kind| kind.name().to_owned()).collect());
+    let sql = "SELECT member_id, posting_id, \
+         CAST(SUM(available_change + pending_change + held_change) AS {int}) AS moved FROM ledger_entry \
+         WHERE member_id IN (??) AND kind IN (??) AND asset = ? GROUP BY member_id, posting_id";
+    let rows = executor
+        .fetch_all(sql, params![members, kinds, asset.code()])
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.get("member_id")?, row.get("posting_id")?, row.get("moved")?)))
         .collect()
 }

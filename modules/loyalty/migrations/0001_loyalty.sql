@@ -7,6 +7,8 @@ CREATE TABLE loyalty_program_version (
   effective_from BIGINT NOT NULL,
   published_at BIGINT NOT NULL,
   published_by {key(64)} NOT NULL,
+  -- 1 published, 2 withdrawn before it held.
+  state BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_program_version PRIMARY KEY (version)
 ) {clustered};
 
@@ -14,6 +16,7 @@ CREATE TABLE loyalty_program_version (
 CREATE TABLE loyalty_membership (
   member_id BIGINT NOT NULL,
   tier {key(32)} NOT NULL,
+  -- Orders from this moment on count in this tier, whenever they are recorded.
   tier_since BIGINT NOT NULL,
   -- Raised by every change; a change names the one that it read.
   revision BIGINT NOT NULL,
@@ -32,6 +35,9 @@ CREATE TABLE loyalty_tier_change (
   growth BIGINT NOT NULL,
   -- What brought it about: the reference of a posting.
   reference {key(80)} NOT NULL,
+  -- The moment of the order that brought it about: orders before it count in the tier before.
+  effective_at BIGINT NOT NULL,
+  -- When it was recorded.
   changed_at BIGINT NOT NULL,
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) {clustered};

@@ -17,6 +17,18 @@ problems! {
         en "Version {version} was published meanwhile: look at it and publish on top of it."
         zh "版本 {version} 已被他人发布，请查看后再发布。";
 
+        /// No version has this number.
+        [404 "loyalty.version_not_found"]
+        VersionNotFound { version: i64 }
+        en "There is no version {version}: look at the list of versions."
+        zh "没有版本 {version}，请查看版本列表。";
+
+        /// The version holds already, or begins within seconds.
+        [409 "loyalty.version_holds"]
+        VersionHolds { version: i64 }
+        en "Version {version} holds already or begins within seconds: publish the rules that shall hold instead."
+        zh "版本 {version} 已生效或即将生效，不能撤回：请发布新的版本。";
+
         /// No programme was published.
         [409 "loyalty.no_program"]
         NoProgram

@@ -21,8 +21,9 @@ mod jobs;
 mod store;
 
 pub use app::{
-    PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle, RefundToSettle, Settled,
-    Settling, Standing, StatementView, TierChange, TierProgress, UnlinkedRefundToSettle,
+    LoyaltyVerification, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle,
+    RefundToSettle, Settled, Settling, Standing, StatementView, TierChange, TierProgress,
+    UnlinkedRefundToSettle,
 };
 pub use domain::{
     Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for,
@@ -73,6 +74,7 @@ impl Loyalty {
     /// Starts the service and its lanes.
     pub fn start(db: Db, ids: IdGenerator, ledger: Ledger, members: Members, options: &BatchOptions) -> Self {
         let commanding = app::Commanding {
+            ids: ids.clone(),
             ledger: ledger.clone(),
             members: members.clone(),
         };

@@ -47,8 +47,8 @@ huika_core::problems! {
         /// The reason of a decision is missing or too long.
         [422 "members.reason_invalid"]
         ReasonInvalid
-        en "Say why, in 1 to 200 characters: the reason is kept in the audit log."
-        zh "请填写原因（1至200个字符），原因将记入审计日志。";
+        en "Say why, in 1 to 200 characters: the reason is kept."
+        zh "请填写原因（1至200个字符），原因将留存备查。";
 
         /// Nothing says who the person is.
         [422 "members.identity_required"]

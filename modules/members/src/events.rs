@@ -51,3 +51,21 @@ impl Event for MemberRegistered {
     const TOPIC: &'static str = "members.member_registered";
     const VERSION: u32 = 1;
 }
+
+/// A member who was known by one name is known by another as well. Consumers: merging, risk, analysis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityJoined {
+    /// The member.
+    pub member_id: MemberId,
+    /// The kind of the name: phone or external.
+    pub kind: String,
+    /// The system whose customer number it is. None for a phone.
+    pub issuer: Option<String>,
+    /// When.
+    pub joined_at: Timestamp,
+}
+
+impl Event for IdentityJoined {
+    const TOPIC: &'static str = "members.identity_joined";
+    const VERSION: u32 = 1;
+}

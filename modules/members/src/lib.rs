@@ -21,17 +21,18 @@ pub mod http;
 pub mod permission;
 mod store;
 
-pub use app::{Reason, Registration};
+pub use app::Registration;
 pub use domain::{
     card::CardNumber,
     identity::{Code, ExternalIdentity, Identity},
     member::{MemberView, Nickname},
     phone::PhoneNumber,
+    reason::Reason,
     registration::{RegisterMember, Registered},
     state::{MemberAction, MemberState, UnknownState},
 };
 pub use error::MembersError;
-pub use events::MemberRegistered;
+pub use events::{IdentityJoined, MemberRegistered};
 pub use permission::PERMISSIONS;
 
 /// The service of this module. Clones share the database.

@@ -37,6 +37,8 @@ CREATE TABLE orders_purchase (
   -- The tiers before and after. NULL for an anonymous sale.
   tier_before {key(32)},
   tier_after {key(32)},
+  -- 1 when it counts for points and growth, 0 when the member's state forbade that or nobody is known.
+  earns BIGINT NOT NULL,
   -- The posting that settled it. NULL for an anonymous sale.
   posting_id BIGINT,
   CONSTRAINT pk_orders_purchase PRIMARY KEY (member_id, purchase_id)

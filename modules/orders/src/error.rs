@@ -47,6 +47,12 @@ problems! {
         en "The time lies in the future: check the clock of the till."
         zh "时间晚于当前时间，请检查收银设备时钟。";
 
+        /// The refund is dated before its purchase.
+        [422 "orders.refund_before_purchase"]
+        RefundBeforePurchase
+        en "The refund is dated before its purchase: check the times of both."
+        zh "退款时间早于消费时间，请核对两者的时间。";
+
         /// More would be refunded than was paid.
         [409 "orders.refund_exceeds"]
         RefundExceeds { left: i64, requested: i64 }

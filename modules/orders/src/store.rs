@@ -74,6 +74,7 @@ pub(crate) struct PurchaseRow {
     pub(crate) points: i64,
     pub(crate) tier_before: Option<String>,
     pub(crate) tier_after: Option<String>,
+    pub(crate) earns: bool,
     pub(crate) posting_id: Option<PostingId>,
 }
 
@@ -199,7 +200,8 @@ pub(crate) async fn ref_insert(tx: &mut Tx<'_>, refs: &[ExternalRef]) -> Result<
 }
 
 const PURCHASE_COLUMNS: &str = "member_id, purchase_id, identified, kind, source, external_no, channel, store_code, \
-     payment_method, placed_at, recorded_at, currency, paid_minor, refunded_minor, points, tier_before, tier_after, posting_id";
+     payment_method, placed_at, recorded_at, currency, paid_minor, refunded_minor, points, tier_before, tier_after, \
+     earns, posting_id";
 
 fn purchase_from(row: &Row) -> Result<PurchaseRow, DbError> {
     Ok(PurchaseRow {
@@ -220,6 +222,7 @@ fn purchase_from(row: &Row) -> Result<PurchaseRow, DbError> {
         points: row.get("points")?,
         tier_before: row.get("tier_before")?,
         tier_after: row.get("tier_after")?,
+        earns: row.get("earns")?,
         posting_id: row.get("posting_id")?,
     })
 }
@@ -303,6 +306,7 @@ pub(crate) async fn purchase_insert(
             "points",
             "tier_before",
             "tier_after",
+            "earns",
             "posting_id",
         ],
     );
@@ -325,6 +329,7 @@ pub(crate) async fn purchase_insert(
             row.points,
             row.tier_before.as_ref(),
             row.tier_after.as_ref(),
+            row.earns,
             row.posting_id,
         ]);
     }
@@ -703,8 +708,10 @@ pub(crate) struct SettledDocument {
     pub(crate) document: i64,
     pub(crate) document_id: i64,
     pub(crate) posting_id: Option<PostingId>,
-    /// What it adds to net spend.
-    pub(crate) net_minor: i64,
+    /// What it adds to growth.
+    pub(crate) growth: i64,
+    /// The points that it says it gave, or wanted back where negative.
+    pub(crate) points: i64,
 }
 
 /// The documents of some members.
@@ -714,8 +721,8 @@ pub(crate) async fn documents_of(
 ) -> Result<Vec<SettledDocument>, DbError> {
     let members = || Param::Ints(members.iter().map(|id| id.as_i64()).collect());
     let mut documents = Vec::new();
-    let sql = "SELECT member_id, purchase_id AS document_id, posting_id, \
-         CASE WHEN kind = 1 THEN paid_minor ELSE 0 END AS minor FROM orders_purchase \
+    let sql = "SELECT member_id, purchase_id AS document_id, posting_id, points, \
+         CASE WHEN kind = 1 AND earns = 1 THEN paid_minor ELSE 0 END AS growth FROM orders_purchase \
          WHERE member_id IN (??) AND identified = 1";
     for row in tx.fetch_all(sql, params![members()]).await? {
         documents.push(SettledDocument {
@@ -723,18 +730,23 @@ pub(crate) async fn documents_of(
             document: PURCHASE,
             document_id: row.get("document_id")?,
             posting_id: row.get("posting_id")?,
-            net_minor: row.get("minor")?,
+            growth: row.get("growth")?,
+            points: row.get("points")?,
         });
     }
-    let sql = "SELECT member_id, refund_id AS document_id, posting_id, amount_minor AS minor FROM orders_refund \
-         WHERE member_id IN (??) AND identified = 1";
+    // What never counted is not taken back either.
+    let sql = "SELECT r.member_id, r.refund_id AS document_id, r.posting_id, r.points, \
+         CASE WHEN p.earns = 0 THEN 0 ELSE r.amount_minor END AS growth FROM orders_refund r \
+         LEFT JOIN orders_purchase p ON p.member_id = r.member_id AND p.purchase_id = r.purchase_id \
+         WHERE r.member_id IN (??) AND r.identified = 1";
     for row in tx.fetch_all(sql, params![members()]).await? {
         documents.push(SettledDocument {
             member_id: row.get("member_id")?,
             document: REFUND,
             document_id: row.get("document_id")?,
             posting_id: row.get("posting_id")?,
-            net_minor: -row.get::<i64>("minor")?,
+            growth: -row.get::<i64>("growth")?,
+            points: -row.get::<i64>("points")?,
         });
     }
     Ok(documents)
@@ -785,12 +797,15 @@ pub(crate) async fn broken_names(tx: &mut Tx<'_>) -> Result<Vec<(String, &'stati
     Ok(found)
 }
 
-/// Purchases whose own sums contradict each other: lines against total, refunds against what was refunded.
-pub(crate) async fn contradictions(tx: &mut Tx<'_>) -> Result<Vec<(MemberId, i64, &'static str)>, DbError> {
+/// Documents whose own sums contradict each other: table, member, id and what is wrong.
+pub(crate) async fn contradictions(
+    tx: &mut Tx<'_>,
+) -> Result<Vec<(i64, MemberId, i64, &'static str)>, DbError> {
     let mut found = Vec::new();
     let checks = [
         (
-            "SELECT p.member_id, p.purchase_id FROM orders_purchase p LEFT JOIN (SELECT member_id, purchase_id, \
+            PURCHASE,
+            "SELECT p.member_id, p.purchase_id AS document_id FROM orders_purchase p LEFT JOIN (SELECT member_id, purchase_id, \
              SUM(paid_minor) AS paid, SUM(points) AS points, SUM(refunded_minor) AS refunded FROM orders_purchase_line \
              GROUP BY member_id, purchase_id) l ON l.member_id = p.member_id AND l.purchase_id = p.purchase_id \
              WHERE l.purchase_id IS NULL OR l.paid <> p.paid_minor OR l.refunded <> p.refunded_minor \
@@ -798,16 +813,36 @@ pub(crate) async fn contradictions(tx: &mut Tx<'_>) -> Result<Vec<(MemberId, i64
             "its lines do not add up to it",
         ),
         (
-            "SELECT p.member_id, p.purchase_id FROM orders_purchase p LEFT JOIN (SELECT member_id, purchase_id, \
+            PURCHASE,
+            "SELECT p.member_id, p.purchase_id AS document_id FROM orders_purchase p LEFT JOIN (SELECT member_id, purchase_id, \
              SUM(amount_minor) AS refunded FROM orders_refund WHERE purchase_id IS NOT NULL \
              GROUP BY member_id, purchase_id) r ON r.member_id = p.member_id AND r.purchase_id = p.purchase_id \
              WHERE COALESCE(r.refunded, 0) <> p.refunded_minor OR (p.kind = 1 AND p.refunded_minor > p.paid_minor) LIMIT 20",
             "its refunds do not add up to what was refunded",
         ),
+        // A refund without its purchase may tell no lines.
+        (
+            REFUND,
+            "SELECT r.member_id, r.refund_id AS document_id FROM orders_refund r LEFT JOIN (SELECT member_id, refund_id, \
+             SUM(amount_minor) AS amount FROM orders_refund_line GROUP BY member_id, refund_id) l \
+             ON l.member_id = r.member_id AND l.refund_id = r.refund_id \
+             WHERE (l.refund_id IS NULL AND r.purchase_id IS NOT NULL) OR l.amount <> r.amount_minor LIMIT 20",
+            "its lines do not add up to it",
+        ),
+        (
+            PURCHASE,
+            "SELECT p.member_id, p.purchase_id AS document_id FROM orders_purchase_line p LEFT JOIN (SELECT r.member_id, \
+             r.purchase_id, l.line_no, SUM(l.amount_minor) AS refunded FROM orders_refund r JOIN orders_refund_line l \
+             ON l.member_id = r.member_id AND l.refund_id = r.refund_id WHERE r.purchase_id IS NOT NULL \
+             GROUP BY r.member_id, r.purchase_id, l.line_no) r ON r.member_id = p.member_id \
+             AND r.purchase_id = p.purchase_id AND r.line_no = p.line_no \
+             WHERE COALESCE(r.refunded, 0) <> p.refunded_minor LIMIT 20",
+            "the refunds of a line do not add up to what was refunded of it",
+        ),
     ];
-    for (sql, problem) in checks {
+    for (document, sql, problem) in checks {
         for row in tx.fetch_all(sql, params![]).await? {
-            found.push((row.get("member_id")?, row.get("purchase_id")?, problem));
+            found.push((document, row.get("member_id")?, row.get("document_id")?, problem));
         }
     }
     Ok(found)

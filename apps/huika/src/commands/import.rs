@@ -20,21 +20,22 @@ const SHOWN_ROWS: usize = 20;
 pub(crate) async fn run(context: Context, args: ImportPurchasesArgs) -> Result<ExitCode, Failure> {
     // Before anything is made: the usual mistake is a wrong path.
     std::fs::metadata(&args.file).map_err(|error| Failure::file(&args.file, error))?;
-    let (format, usual_currency) = match args.format {
-        PurchaseFormat::OnlineRetail => (ImportFormat::OnlineRetail, Currency::GBP),
-        PurchaseFormat::Csv => (ImportFormat::Csv, context.config.setup.currency),
-        PurchaseFormat::Jsonl => (ImportFormat::Jsonl, context.config.setup.currency),
+    // The history of that shop is in pounds whatever the programme counts in: the two must not be taken for one.
+    let (format, currency) = match args.format {
+        PurchaseFormat::OnlineRetail => (ImportFormat::OnlineRetail, Some(Currency::GBP)),
+        PurchaseFormat::Csv => (ImportFormat::Csv, None),
+        PurchaseFormat::Jsonl => (ImportFormat::Jsonl, None),
     };
+    let currency = args.currency.or(currency);
     let source = args
         .source
         .as_deref()
         .unwrap_or(format.name())
         .parse::<huika_members::Code>()?;
     let (place, services) = context.open(context.usual_migrate()?).await?;
-    let currency = args.currency;
     let summary = place
         .during(async {
-            let currency = currency_of(&context, &services, currency, usual_currency).await?;
+            let currency = currency_of(&context, &services, currency).await?;
             let options = ImportOptions {
                 format,
                 path: args.file.clone(),
@@ -57,18 +58,17 @@ pub(crate) async fn run(context: Context, args: ImportPurchasesArgs) -> Result<E
     finish(&context, &summary, args.allow_bad_rows)
 }
 
-/// The currency that was asked for, or that of the programme. Where there is no programme yet, the one that every
-/// shop begins with is published in it.
+/// The currency that was asked for or that the format has, or else that of the programme. Where there is no
+/// programme yet, the one that every shop begins with is published in it.
 async fn currency_of(
     context: &Context,
     services: &Services,
     asked: Option<Currency>,
-    usual: Currency,
 ) -> Result<Currency, Failure> {
     match services.loyalty.program_now().await {
         Ok(program) => Ok(asked.unwrap_or(program.rules.currency)),
         Err(LoyaltyError::NoProgram) => {
-            let currency = asked.unwrap_or(usual);
+            let currency = asked.unwrap_or(context.config.setup.currency);
             ensure_program(&services.loyalty, currency, &context.config.setup.time_zone).await?;
             Ok(currency)
         }

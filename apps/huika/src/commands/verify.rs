@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use huika_core::Bilingual;
 use huika_db::Db;
 use huika_ledger::VerifyReport;
+use huika_loyalty::{Loyalty, LoyaltyVerification};
 use huika_orders::{Orders, OrdersError, OrdersVerification};
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
         Bilingual::new("核验账户", "Verifying accounts"),
         None,
     );
-    let (ledger, orders) = whole(&db, |accounts| progress.at(accounts)).await?;
+    let (ledger, loyalty, orders) = whole(&db, |accounts| progress.at(accounts)).await?;
     progress.finish();
     db.close().await;
 
@@ -31,9 +32,9 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
             crate::output::print(&format!("{}: {}", finding.row, finding.problem));
         }
     }
-    let words = figures(&ledger, &orders);
+    let words = figures(&ledger, &loyalty, &orders);
     context.output.result(
-        &json!({ "clean": clean, "ledger": ledger, "orders": orders }),
+        &json!({ "clean": clean, "ledger": ledger, "loyalty": loyalty, "orders": orders }),
         &words,
     );
     if clean {
@@ -51,7 +52,11 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
 }
 
 /// What was checked, in words.
-pub(crate) fn figures(ledger: &VerifyReport, orders: &OrdersVerification) -> Bilingual {
+pub(crate) fn figures(
+    ledger: &VerifyReport,
+    loyalty: &LoyaltyVerification,
+    orders: &OrdersVerification,
+) -> Bilingual {
     let clean = ledger.is_clean();
     let figures = (
         ledger.accounts,
@@ -59,13 +64,14 @@ pub(crate) fn figures(ledger: &VerifyReport, orders: &OrdersVerification) -> Bil
         ledger.entries,
         ledger.lots,
         ledger.holds,
+        loyalty.tier_changes,
         orders.documents,
     );
-    let (accounts, postings, entries, lots, holds, documents) = figures;
+    let (accounts, postings, entries, lots, holds, tier_changes, documents) = figures;
     let digest = &ledger.digest;
     Bilingual::new(
         format!(
-            "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、单据 {documents}。历史摘要 {digest}。{}",
+            "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、等级变更 {tier_changes}、单据 {documents}。历史摘要 {digest}。{}",
             if clean {
                 "账目相符。"
             } else {
@@ -74,7 +80,7 @@ pub(crate) fn figures(ledger: &VerifyReport, orders: &OrdersVerification) -> Bil
         ),
         format!(
             "Verified {accounts} accounts, {postings} postings, {entries} entries, {lots} lots, {holds} holds, \
-             {documents} documents. Digest of the history: {digest}. {}",
+             {tier_changes} changes of tier, {documents} documents. Digest of the history: {digest}. {}",
             if clean {
                 "Everything adds up."
             } else {
@@ -88,10 +94,11 @@ pub(crate) fn figures(ledger: &VerifyReport, orders: &OrdersVerification) -> Bil
 pub(crate) async fn whole(
     db: &Db,
     on_accounts: impl FnMut(u64) + Send,
-) -> Result<(VerifyReport, OrdersVerification), Failure> {
+) -> Result<(VerifyReport, LoyaltyVerification, OrdersVerification), Failure> {
     let verified = db.run_snapshot(|tx| {
         Box::pin(async move {
             let mut report = huika_ledger::verify_in_tx(tx, on_accounts).await?;
+            let loyalty = Loyalty::verify_in_tx(tx, &mut report).await?;
             let orders = match Orders::verify_in_tx(tx, &mut report).await {
                 // Rows that the ledger has named already may fit into no sum and keep the documents from being
                 // checked; that must not hide what was found.
@@ -104,7 +111,7 @@ pub(crate) async fn whole(
                 }
                 checked => checked?,
             };
-            Ok::<_, OrdersError>((report, orders))
+            Ok::<_, OrdersError>((report, loyalty, orders))
         })
     });
     Ok(verified.await?)

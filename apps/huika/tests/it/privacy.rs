@@ -8,6 +8,9 @@ use serde_json::json;
 
 use crate::process::Place;
 
+/// What is printed on an identity card, up to its last digit.
+const IDENTITY_NUMBER: &str = "11010519491231002";
+
 fn assert_holds_none(what: &str, bytes: &[u8], traces: &[String]) {
     assert!(!bytes.is_empty(), "{what} is empty");
     for trace in traces {
@@ -104,6 +107,25 @@ db_test! { unmigrated,
                 )
                 .await;
             assert_eq!(revealed.unwrap().0, 200);
+            // Systems that use phones with a suffix, or identity numbers, as customer numbers.
+            for number in [format!("{phone}_wx"), format!("{IDENTITY_NUMBER}{}", &phone[10..])] {
+                let person = json!({"external": {"issuer": "shop", "subject": number}, "channel": "pos"});
+                assert_eq!(post("/api/open/v1/members", person).await.0, 201);
+                let purchase = json!({
+                    "source": "shop", "external_order_no": format!("S-{}-{id}", number.len()),
+                    "member": {"customer_no": number}, "paid": {"minor": 26_800, "currency": "CNY"},
+                });
+                assert_eq!(post("/api/open/v1/purchases", purchase).await.0, 201);
+            }
+            let points = format!("/api/open/v1/members/{id}/points");
+            let called = json!({"points": 10, "reason": format!("called from {phone}")});
+            assert_eq!(post(&format!("{points}/earnings"), called.clone()).await.0, 201);
+            let (status, spent) = post(&format!("{points}/redemptions"), called).await;
+            assert_eq!(status, 201, "{spent}");
+            let back = json!({
+                "points": 5, "reason": format!("{phone} called again"), "posting_id": spent["posting_id"],
+            });
+            assert_eq!(post(&format!("{points}/returns"), back).await.0, 201);
             let reason = json!({"state": "frozen", "reason": format!("called from {phone}")});
             let path = format!("/api/open/v1/members/{id}/state");
             assert_eq!(
@@ -160,7 +182,8 @@ db_test! { unmigrated,
         // The whole numbers of the demo, and of the others also the part that a mask would hide last.
         let demo_phones = (0..30).map(|number| format!("199000{number:05}"));
         let parts: Vec<String> = phones.iter().map(|phone| phone[3..].to_owned()).collect();
-        let traces: Vec<String> = phones.into_iter().chain(parts).chain(demo_phones).collect();
+        let identity = std::iter::once(IDENTITY_NUMBER.to_owned());
+        let traces: Vec<String> = phones.into_iter().chain(parts).chain(demo_phones).chain(identity).collect();
         // Bytes are shown in hexadecimal in a dump.
         let in_hex: Vec<String> = traces
             .iter()

@@ -3,6 +3,7 @@
 mod points;
 mod program;
 mod settle;
+mod verify;
 mod views;
 
 pub(crate) use points::Commanding;
@@ -11,4 +12,5 @@ pub(crate) use program::ProgramCache;
 pub use program::ProgramVersion;
 pub(crate) use settle::Membership;
 pub use settle::{PurchaseToSettle, RefundToSettle, Settled, Settling, TierChange, UnlinkedRefundToSettle};
+pub use verify::LoyaltyVerification;
 pub use views::{Standing, StatementView, TierProgress};

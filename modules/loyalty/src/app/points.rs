@@ -1,15 +1,21 @@
 //! Points given, spent, held and returned directly, by a till or a connected system. Commands of many
 //! callers share transactions.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use huika_core::{Actor, IdempotencyKey, MemberId, Timestamp};
-use huika_db::{RunBatch, Tx};
+use huika_core::{Actor, Denied, IdGenerator, IdempotencyKey, MemberId, Permission, Timestamp};
+use huika_db::{
+    RunBatch, Tx,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 use huika_ledger::{
     Asset, Availability, Command, CounterAccount, HoldId, InputHash, Ledger, LedgerError, Need, Operation,
     Outcome, PostingId,
 };
-use huika_members::{MemberAction, Members, MembersError};
+use huika_members::{MemberAction, Members, MembersError, Reason};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::settle::{encode, lapsed_lots};
 use crate::{EARN, Loyalty, LoyaltyError, REDEEM, Rules, Trace};
@@ -17,7 +23,7 @@ use crate::{EARN, Loyalty, LoyaltyError, REDEEM, Rules, Trace};
 /// Most commands of one bulk request.
 pub(crate) const BULK_LIMIT: usize = 500;
 
-/// What can be done with points directly.
+/// What can be done with points directly. Reasons stay in the ledger for ever; see [`Reason`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PointsOperation {
@@ -26,14 +32,14 @@ pub enum PointsOperation {
         /// How many.
         points: i64,
         /// Why, in the words of whoever grants.
-        reason: String,
+        reason: Reason,
     },
     /// Spend points.
     Redeem {
         /// How many.
         points: i64,
         /// On what.
-        reason: String,
+        reason: Reason,
     },
     /// Set points aside.
     Hold {
@@ -49,7 +55,7 @@ pub enum PointsOperation {
         /// How many.
         points: i64,
         /// On what.
-        reason: String,
+        reason: Reason,
     },
     /// Return a hold.
     VoidHold {
@@ -63,7 +69,7 @@ pub enum PointsOperation {
         /// How many.
         points: i64,
         /// Why.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -91,10 +97,13 @@ pub struct PointsOutcome {
 pub(crate) struct Waiting {
     action: MemberAction,
     command: Command,
+    /// Who acts by hand, for the audit log. `None` for connected systems.
+    operator: Option<Actor>,
 }
 
 /// What commands on points are carried out with.
 pub(crate) struct Commanding {
+    pub(crate) ids: IdGenerator,
     pub(crate) ledger: Ledger,
     pub(crate) members: Members,
 }
@@ -110,7 +119,10 @@ impl Loyalty {
         command: PointsCommand,
     ) -> Result<PointsOutcome, LoyaltyError> {
         let member_id = command.member_id;
-        let waiting = self.prepare(actor, command).await?;
+        let (permission, _) = demands(&command.operation);
+        actor.authorize(&permission)?;
+        let program = self.program_now().await?;
+        let waiting = prepare(actor, command, &program.rules, self.db.clock().now());
         let outcome = self.commands.submit(waiting).await??;
         Ok(PointsOutcome { member_id, outcome })
     }
@@ -118,7 +130,8 @@ impl Loyalty {
     /// Carries out many commands in one transaction; a refused one refuses itself alone.
     ///
     /// # Errors
-    /// [`LoyaltyError::BulkTooLarge`], or when the database fails for all of them.
+    /// When the actor may do nothing of it, [`LoyaltyError::BulkTooLarge`], or when the database fails for all of
+    /// them.
     pub async fn command_points_in_bulk(
         &self,
         actor: &Actor,
@@ -127,16 +140,27 @@ impl Loyalty {
         if commands.len() > BULK_LIMIT {
             return Err(LoyaltyError::BulkTooLarge { most: BULK_LIMIT });
         }
+        let rights: Vec<Result<(), Denied>> = commands
+            .iter()
+            .map(|one| actor.authorize(&demands(&one.operation).0))
+            .collect();
+        if rights.iter().all(Result::is_err)
+            && let Some(Err(denied)) = rights.first()
+        {
+            return Err(denied.clone().into());
+        }
+        let program = self.program_now().await?;
+        let now = self.db.clock().now();
         let mut results: Vec<Option<Result<PointsOutcome, LoyaltyError>>> =
             Vec::with_capacity(commands.len());
         let mut waiting = Vec::with_capacity(commands.len());
-        for command in commands {
-            match self.prepare(actor, command).await {
-                Ok(one) => {
-                    waiting.push(one);
+        for (command, right) in commands.into_iter().zip(rights) {
+            match right {
+                Ok(()) => {
+                    waiting.push(prepare(actor, command, &program.rules, now));
                     results.push(None);
                 }
-                Err(refused) => results.push(Some(Err(refused))),
+                Err(denied) => results.push(Some(Err(denied.into()))),
             }
         }
         let mut done = self
@@ -160,32 +184,38 @@ impl Loyalty {
             })
             .collect())
     }
+}
 
-    async fn prepare(&self, actor: &Actor, command: PointsCommand) -> Result<Waiting, LoyaltyError> {
-        let (permission, action) = match &command.operation {
-            PointsOperation::Earn { .. } => (EARN, MemberAction::Earn),
-            PointsOperation::Redeem { .. }
-            | PointsOperation::Hold { .. }
-            | PointsOperation::PostHold { .. } => (REDEEM, MemberAction::Burn),
-            // What was the member's comes back also to a frozen account.
-            PointsOperation::VoidHold { .. } | PointsOperation::ReturnPoints { .. } => {
-                (REDEEM, MemberAction::Expire)
-            }
-        };
-        actor.authorize(&permission)?;
-        let program = self.program_now().await?;
-        let now = self.db.clock().now();
-        Ok(Waiting {
-            action,
-            command: to_command(actor, command, &program.rules, now),
-        })
+/// For an actor who may.
+fn prepare(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timestamp) -> Waiting {
+    Waiting {
+        action: demands(&command.operation).1,
+        command: to_command(actor, command, rules, now),
+        operator: actor.is_operator().then(|| actor.clone()),
+    }
+}
+
+/// The right that an operation asks of the actor, and what the member's state must allow.
+fn demands(operation: &PointsOperation) -> (Permission, MemberAction) {
+    match operation {
+        PointsOperation::Earn { .. } => (EARN, MemberAction::Earn),
+        PointsOperation::Redeem { .. } | PointsOperation::Hold { .. } | PointsOperation::PostHold { .. } => {
+            (REDEEM, MemberAction::Burn)
+        }
+        // What was the member's comes back also to a frozen account.
+        PointsOperation::VoidHold { .. } | PointsOperation::ReturnPoints { .. } => {
+            (REDEEM, MemberAction::Expire)
+        }
     }
 }
 
 fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timestamp) -> Command {
     let input = InputHash::of(&command.operation);
     let asset = Asset::Points;
-    let direct = |points: i64, reason: String| Some(encode(&Trace::Direct { points, reason }));
+    let direct = |points: i64, reason: Reason| {
+        let reason = reason.to_string();
+        Some(encode(&Trace::Direct { points, reason }))
+    };
     let (kind, reference, trace, operation) = match command.operation {
         PointsOperation::Earn { points, reason } => {
             let (available_at, expires_at) = rules.dates(now);
@@ -259,6 +289,7 @@ fn to_command(actor: &Actor, command: PointsCommand, rules: &Rules, now: Timesta
                 amount: points,
                 lapsed,
             };
+            let reason = reason.to_string();
             let trace = Some(encode(&Trace::Returned { points, reason }));
             ("return", source.to_string(), trace, operation)
         }
@@ -296,7 +327,7 @@ impl RunBatch for Commanding {
         let states = self.members.states_in_tx(tx, &ids).await?;
         let needs: Vec<Need> = waiting.iter().map(|one| Need::of(&one.command)).collect();
         let mut book = self.ledger.book_in_tx(tx, &needs).await?;
-        let results = waiting
+        let results: Vec<Result<Outcome, LoyaltyError>> = waiting
             .iter()
             .map(|one| {
                 let state = states.get(&one.command.member_id).ok_or(MembersError::NotFound)?;
@@ -309,6 +340,46 @@ impl RunBatch for Commanding {
             })
             .collect();
         book.save_in_tx(tx).await?;
+        audit_in_tx(tx, &self.ids, waiting, &results).await?;
         Ok(results)
     }
+}
+
+/// Records what operators did by hand: one entry for each of them, however many commands it were.
+async fn audit_in_tx(
+    tx: &mut Tx<'_>,
+    ids: &IdGenerator,
+    waiting: &[Waiting],
+    results: &[Result<Outcome, LoyaltyError>],
+) -> Result<(), LoyaltyError> {
+    let mut done: BTreeMap<&str, (&Actor, Vec<Value>)> = BTreeMap::new();
+    for (one, result) in waiting.iter().zip(results) {
+        let (Some(operator), Ok(outcome)) = (&one.operator, result) else {
+            continue;
+        };
+        if outcome.replayed {
+            continue;
+        }
+        let Command { member_id, kind, .. } = &one.command;
+        let (_, commands) = done
+            .entry(operator.id())
+            .or_insert_with(|| (operator, Vec::new()));
+        commands.push(json!({
+            "member_id": member_id, "kind": kind, "posting_id": outcome.posting_id,
+        }));
+    }
+    for (actor, commands) in done.into_values() {
+        let subject = match commands.as_slice() {
+            [alone] => alone["member_id"].as_str().unwrap_or_default().to_owned(),
+            _ => "points".to_owned(),
+        };
+        let entry = AuditEntry {
+            actor,
+            action: "loyalty.points",
+            subject,
+            detail: json!({ "commands": commands }),
+        };
+        record_audit_in_tx(tx, ids, entry).await?;
+    }
+    Ok(())
 }

@@ -8,10 +8,13 @@ use huika_db::{
     audit::{AuditEntry, record_audit_in_tx},
 };
 
-use crate::{Loyalty, LoyaltyError, PUBLISH, READ, Rules, store};
+use crate::{Loyalty, LoyaltyError, PUBLISH, READ, Rules, Tier, store, tier_for};
 
-/// How long a process trusts what it read: other nodes publish too, and a version always begins later.
+/// How long a process trusts what it read.
 const CACHE_MS: i64 = 5_000;
+/// How long before it holds a version is published or withdrawn at the latest, so that every node knows by then:
+/// what they trust, and as much again for a slow commit and clocks that differ.
+const NOTICE_MS: i64 = 2 * CACHE_MS;
 
 /// A published version of the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct ProgramVersion {
     pub published_at: Timestamp,
     /// By whom.
     pub published_by: String,
+    /// Whether it was withdrawn before it held.
+    pub withdrawn: bool,
 }
 
 /// What this process knows of the published versions.
@@ -33,11 +38,13 @@ pub struct ProgramVersion {
 pub(crate) struct ProgramCache {
     read_at: Option<Timestamp>,
     versions: Arc<Vec<ProgramVersion>>,
+    /// Raised by each change of this process: what was read before it is not kept.
+    generation: u64,
 }
 
 impl Loyalty {
-    /// Publishes a version. `effective_from` lies in the future or is now; the first version holds for all time
-    /// before it as well.
+    /// Publishes a version. Without `effective_from` it holds as soon as every node can know: the first one now,
+    /// and for all time before as well, a later one in ten seconds.
     ///
     /// # Errors
     /// [`LoyaltyError::RulesInvalid`]; [`LoyaltyError::VersionExists`] when somebody else was first.
@@ -49,22 +56,30 @@ impl Loyalty {
     ) -> Result<ProgramVersion, LoyaltyError> {
         actor.authorize(&PUBLISH)?;
         rules.validate()?;
-        let now = self.db.clock().now();
-        let effective_from = effective_from.unwrap_or(now);
-        if effective_from < now {
-            return Err(LoyaltyError::RulesInvalid {
-                en: "a version begins now or later.".into(),
-                zh: "生效时间不能早于现在。".into(),
-            });
-        }
         let rules = &rules;
         let published = self
             .db
             .run_tx("loyalty.publish", |tx| {
                 Box::pin(async move {
+                    let now = tx.db().clock().now();
                     let versions = store::version_list(tx).await?;
                     let version = versions.last().map_or(1, |last| last.version + 1);
-                    if let Some(last) = versions.last()
+                    let earliest = if version == 1 { now } else { now.plus_millis(NOTICE_MS) };
+                    let effective_from = effective_from.unwrap_or(earliest);
+                    if effective_from < earliest {
+                        return Err(LoyaltyError::RulesInvalid {
+                            en: format!(
+                                "the first version begins now or later, others at least {} seconds ahead: give no \
+                                 time for as soon as possible.",
+                                NOTICE_MS / 1_000
+                            ),
+                            zh: format!(
+                                "首个版本最早立即生效，其后的版本至少提前 {} 秒：不填生效时间即尽快生效。",
+                                NOTICE_MS / 1_000
+                            ),
+                        });
+                    }
+                    if let Some(last) = versions.iter().rev().find(|version| !version.withdrawn)
                         && (last.effective_from >= effective_from || last.rules.currency != rules.currency)
                     {
                         return Err(LoyaltyError::RulesInvalid {
@@ -78,6 +93,7 @@ impl Loyalty {
                         effective_from,
                         published_at: now,
                         published_by: actor.id().to_owned(),
+                        withdrawn: false,
                     };
                     match store::version_insert(tx, &published).await {
                         Err(DbError::Duplicate(_)) => return Err(LoyaltyError::VersionExists { version }),
@@ -94,11 +110,58 @@ impl Loyalty {
                 })
             })
             .await?;
-        self.programs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read_at = None;
+        self.forget_versions();
         Ok(published)
+    }
+
+    /// Withdraws a version that does not hold yet; a withdrawn one is left as it is.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::VersionNotFound`]; [`LoyaltyError::VersionHolds`] for the first version, and for one that
+    /// holds or begins so soon that other nodes could not know.
+    pub async fn withdraw_program(
+        &self,
+        actor: &Actor,
+        version: i64,
+    ) -> Result<ProgramVersion, LoyaltyError> {
+        actor.authorize(&PUBLISH)?;
+        let withdrawn = self
+            .db
+            .run_tx("loyalty.withdraw", |tx| {
+                Box::pin(async move {
+                    let known = store::version_list(tx).await?;
+                    let Some(mut found) = known.into_iter().find(|known| known.version == version) else {
+                        return Err(LoyaltyError::VersionNotFound { version });
+                    };
+                    if found.withdrawn {
+                        return Ok(found);
+                    }
+                    // The first version holds for all time before it, whenever it begins.
+                    let earliest = tx.db().clock().now().plus_millis(NOTICE_MS);
+                    if version == 1 || !store::version_withdraw(tx, version, earliest).await? {
+                        return Err(LoyaltyError::VersionHolds { version });
+                    }
+                    let entry = AuditEntry {
+                        actor,
+                        action: "loyalty.withdraw",
+                        subject: format!("program/{version}"),
+                        detail: serde_json::json!({ "effective_from": found.effective_from }),
+                    };
+                    record_audit_in_tx(tx, &self.ids, entry).await?;
+                    found.withdrawn = true;
+                    Ok(found)
+                })
+            })
+            .await?;
+        self.forget_versions();
+        Ok(withdrawn)
+    }
+
+    /// Makes the next look at the versions read them, also where somebody is reading them at this moment.
+    fn forget_versions(&self) {
+        let mut cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.read_at = None;
+        cache.generation += 1;
     }
 
     /// All versions, the first first.
@@ -110,7 +173,7 @@ impl Loyalty {
         Ok(store::version_list(&mut &self.db).await?)
     }
 
-    /// The currency of the programme, which every purchase must have.
+    /// The version that holds now.
     ///
     /// # Errors
     /// [`LoyaltyError::NoProgram`] before the first version.
@@ -131,7 +194,7 @@ impl Loyalty {
         executor: &mut impl Executor,
     ) -> Result<Arc<Vec<ProgramVersion>>, LoyaltyError> {
         let now = self.db.clock().now();
-        {
+        let generation = {
             let cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
             if cache
                 .read_at
@@ -139,11 +202,14 @@ impl Loyalty {
             {
                 return Ok(Arc::clone(&cache.versions));
             }
-        }
+            cache.generation
+        };
         let versions = Arc::new(store::version_list(executor).await?);
         let mut cache = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.versions = Arc::clone(&versions);
-        cache.read_at = (!versions.is_empty()).then_some(now);
+        if cache.generation == generation {
+            cache.versions = Arc::clone(&versions);
+            cache.read_at = (!versions.is_empty()).then_some(now);
+        }
         Ok(versions)
     }
 }
@@ -156,7 +222,16 @@ pub(crate) fn version_at(
     versions
         .iter()
         .rev()
-        .find(|version| version.effective_from <= moment)
+        .find(|version| !version.withdrawn && version.effective_from <= moment)
         .or(versions.first())
         .ok_or(LoyaltyError::NoProgram)
+}
+
+/// The tier that a stored code means by some rules. Where a version dropped it, it is the one that its threshold
+/// reaches: nobody falls to the bottom because a tier was renamed or merged with another.
+pub(crate) fn tier_by<'a>(versions: &[ProgramVersion], rules: &'a Rules, code: &str) -> &'a Tier {
+    rules.tier(code).unwrap_or_else(|| {
+        let dropped = versions.iter().rev().find_map(|version| version.rules.tier(code));
+        tier_for(rules, dropped.map_or(0, |tier| tier.threshold_minor))
+    })
 }

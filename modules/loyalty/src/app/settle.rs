@@ -1,6 +1,9 @@
 //! Settling purchases and refunds: points, growth and tier in one posting of the caller's transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use huika_core::{Currency, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, Rounding, Timestamp};
 use huika_db::Tx;
@@ -8,8 +11,12 @@ use huika_ledger::{
     Asset, Availability, Book, Command, CounterAccount, InputHash, LapsedLots, NegativePolicy, Operation,
     Outcome, PostingId,
 };
+use huika_members::MemberState;
 
-use super::{ProgramVersion, program::version_at};
+use super::{
+    ProgramVersion,
+    program::{tier_by, version_at},
+};
 use crate::{
     Loyalty, LoyaltyError, Rules, TierChanged, Trace, award,
     domain::{RefundTrace, RefundedLine, UnlinkedRefundTrace},
@@ -31,6 +38,18 @@ pub(crate) struct Membership {
     /// Of the stored row; `None` while there is none.
     pub(crate) revision: Option<i64>,
     pub(crate) changed: bool,
+    /// The tiers before and the moments at which each ended, in order; as far back as somebody asks.
+    pub(crate) past: Vec<(Timestamp, String)>,
+}
+
+impl Membership {
+    /// The tier in force at a moment.
+    fn tier_at(&self, moment: Timestamp) -> &str {
+        self.past
+            .iter()
+            .find(|(end, _)| moment < *end)
+            .map_or(&self.tier, |(_, tier)| tier)
+    }
 }
 
 /// One change of tier.
@@ -48,7 +67,9 @@ pub struct TierChange {
     pub growth: i64,
     /// What brought it about.
     pub reference: String,
-    /// When.
+    /// The moment of the order that brought it about, from which on orders count in the tier after.
+    pub effective_at: Timestamp,
+    /// When it was recorded.
     pub changed_at: Timestamp,
 }
 
@@ -67,10 +88,10 @@ pub struct PurchaseToSettle {
     pub actor: String,
     /// What the member paid, discounts and points deducted.
     pub paid_minor: i64,
-    /// In which currency.
-    pub currency: Currency,
     /// When it was paid.
     pub effective_at: Timestamp,
+    /// The state of the member that forbids earning; the purchase is then settled into nothing.
+    pub withheld: Option<MemberState>,
 }
 
 /// A refund of a known purchase.
@@ -94,6 +115,8 @@ pub struct RefundToSettle {
     pub earned: i64,
     /// The lines that are refunded.
     pub lines: Vec<RefundedLine>,
+    /// The growth to take back: what is refunded of a purchase that counted.
+    pub growth_minor: i64,
     /// In which currency.
     pub currency: Currency,
     /// When it was refunded.
@@ -146,31 +169,45 @@ pub struct Settling {
 }
 
 impl Loyalty {
-    /// Loads what settling needs for these members.
+    /// Loads what settling needs for these documents: whose they are, and the moments at which they count.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn settling_in_tx(
         &self,
         tx: &mut Tx<'_>,
-        members: &[MemberId],
+        documents: &[(MemberId, Timestamp)],
     ) -> Result<Settling, LoyaltyError> {
+        let members: Vec<MemberId> = documents.iter().map(|(member_id, _)| *member_id).collect();
+        let mut memberships = store::membership_load(tx, &members).await?;
+        // Only a document from before the last change needs to know what was before it.
+        let late: BTreeSet<MemberId> = documents
+            .iter()
+            .filter(|(member_id, moment)| {
+                memberships
+                    .get(member_id)
+                    .is_some_and(|membership| *moment < membership.tier_since)
+            })
+            .map(|(member_id, _)| *member_id)
+            .collect();
+        let late: Vec<MemberId> = late.into_iter().collect();
+        for change in store::tier_changes_of(tx, &late).await? {
+            if let Some(membership) = memberships.get_mut(&change.member_id) {
+                membership.past.push((change.effective_at, change.from_tier));
+            }
+        }
         Ok(Settling {
             ids: self.ids.clone(),
             now: self.db.clock().now(),
             versions: self.versions_by(tx).await?,
-            memberships: store::membership_load(tx, members).await?,
+            memberships,
             changes: Vec::new(),
         })
     }
 }
 
 impl Settling {
-    /// What a purchase would earn a member now: its points, for the caller's lines.
-    ///
-    /// # Errors
-    /// [`LoyaltyError::NoProgram`].
-    pub fn rules_at(&self, moment: Timestamp) -> Result<&Rules, LoyaltyError> {
+    fn rules_at(&self, moment: Timestamp) -> Result<&Rules, LoyaltyError> {
         version_at(&self.versions, moment).map(|version| &version.rules)
     }
 
@@ -184,11 +221,15 @@ impl Settling {
         purchase: &PurchaseToSettle,
     ) -> Result<Settled, LoyaltyError> {
         let version = version_at(&self.versions, purchase.effective_at)?;
-        let tier = version
-            .rules
-            .tier(self.tier_of(purchase.member_id, &version.rules));
+        let tier = match self.memberships.get(&purchase.member_id) {
+            Some(membership) => {
+                let code = membership.tier_at(purchase.effective_at);
+                tier_by(&self.versions, &version.rules, code)
+            }
+            None => &version.rules.tiers[0],
+        };
         let tier_before = tier.code.clone();
-        let award = award(
+        let mut award = award(
             &version.rules,
             version.version,
             tier,
@@ -198,6 +239,10 @@ impl Settling {
         .map_err(|_| huika_ledger::LedgerError::AmountInvalid {
             amount: purchase.paid_minor,
         })?;
+        let mut growth = purchase.paid_minor;
+        if let Some(state) = purchase.withheld {
+            (award, growth) = (award.withheld(state), 0);
+        }
         let mut operations = Vec::with_capacity(2);
         if award.points > 0 {
             operations.push(Operation::Earn {
@@ -208,10 +253,10 @@ impl Settling {
                 expires_at: award.expires_at,
             });
         }
-        if purchase.paid_minor > 0 {
+        if growth > 0 {
             operations.push(Operation::Earn {
                 asset: Asset::Growth,
-                amount: purchase.paid_minor,
+                amount: growth,
                 counter_account: CounterAccount::Issuance,
                 availability: Availability::Now,
                 expires_at: None,
@@ -228,7 +273,7 @@ impl Settling {
             trace: Some(encode(&award.trace)),
             operations,
         })?;
-        let tier_after = self.lift(purchase.member_id, &outcome, &purchase.reference)?;
+        let tier_after = self.lift(purchase, &outcome)?;
         Ok(Settled {
             outcome,
             points: award.points,
@@ -245,7 +290,7 @@ impl Settling {
     /// What the ledger refuses.
     pub fn refund(&mut self, book: &mut Book, refund: &RefundToSettle) -> Result<Settled, LoyaltyError> {
         let rules = self.rules_at(refund.effective_at)?;
-        let tier = self.tier_of(refund.member_id, rules).to_owned();
+        let tier = self.tier_of(refund.member_id, rules);
         let points: i64 = refund.lines.iter().map(RefundedLine::points_back).sum();
         let refunded_minor: i64 = refund.lines.iter().map(|line| line.refunded_minor).sum();
         let mut operations = Vec::with_capacity(2);
@@ -257,11 +302,11 @@ impl Settling {
                 policy: rules.claw_back,
             });
         }
-        if refunded_minor > 0 {
+        if refund.growth_minor > 0 {
             operations.push(Operation::ReverseEarn {
                 source: refund.source,
                 asset: Asset::Growth,
-                amount: refunded_minor,
+                amount: refund.growth_minor,
                 policy: NegativePolicy::GoNegative { limit: i64::MAX },
             });
         }
@@ -303,7 +348,7 @@ impl Settling {
         refund: &UnlinkedRefundToSettle,
     ) -> Result<Settled, LoyaltyError> {
         let version = version_at(&self.versions, refund.effective_at)?;
-        let tier = self.tier_of(refund.member_id, &version.rules).to_owned();
+        let tier = self.tier_of(refund.member_id, &version.rules);
         let points = version
             .rules
             .points_rate
@@ -390,23 +435,21 @@ impl Settling {
         Ok(())
     }
 
-    fn tier_of<'a>(&'a self, member_id: MemberId, rules: &'a Rules) -> &'a str {
-        self.memberships
-            .get(&member_id)
-            .map_or(&rules.tiers[0].code, |membership| &membership.tier)
+    /// The code of a member's present tier, by these rules.
+    fn tier_of(&self, member_id: MemberId, rules: &Rules) -> String {
+        let stored = self.memberships.get(&member_id);
+        let tier = stored.map_or(&rules.tiers[0], |membership| {
+            tier_by(&self.versions, rules, &membership.tier)
+        });
+        tier.code.clone()
     }
 
     /// Lifts a member to the tier that the growth value reaches by the rules in force now. Never lowers:
     /// that is for the end of a qualification period.
-    fn lift(
-        &mut self,
-        member_id: MemberId,
-        outcome: &Outcome,
-        reference: &str,
-    ) -> Result<String, LoyaltyError> {
+    fn lift(&mut self, purchase: &PurchaseToSettle, outcome: &Outcome) -> Result<String, LoyaltyError> {
+        let member_id = purchase.member_id;
         let rules = &version_at(&self.versions, self.now)?.rules;
-        // A tier that a later version dropped counts as the first.
-        let before = rules.tier(self.tier_of(member_id, rules)).code.clone();
+        let before = self.tier_of(member_id, rules);
         let Some(growth) = outcome.last_of(Asset::Growth).map(|entry| entry.available) else {
             return Ok(before);
         };
@@ -416,26 +459,32 @@ impl Settling {
             return Ok(before);
         }
         let after = reached.code.clone();
-        let revision = self
-            .memberships
-            .get(&member_id)
-            .and_then(|membership| membership.revision);
+        let known = self.memberships.remove(&member_id);
+        // An order that is recorded late does not reach back behind a change that is known already.
+        let since = known.as_ref().map(|known| known.tier_since);
+        let effective_at = since.map_or(purchase.effective_at, |since| since.max(purchase.effective_at));
+        // The change names what is stored, so that each follows from the one before it.
+        let from_tier = known.as_ref().map_or(before, |known| known.tier.clone());
+        let (revision, mut past) = known.map_or((None, Vec::new()), |known| (known.revision, known.past));
+        past.push((effective_at, from_tier.clone()));
         self.memberships.insert(
             member_id,
             Membership {
                 tier: after.clone(),
-                tier_since: self.now,
+                tier_since: effective_at,
                 revision,
                 changed: true,
+                past,
             },
         );
         self.changes.push(TierChange {
             member_id,
             change_id: self.ids.next(),
-            from_tier: before,
+            from_tier,
             to_tier: after.clone(),
             growth,
-            reference: reference.to_owned(),
+            reference: purchase.reference.clone(),
+            effective_at,
             changed_at: self.now,
         });
         Ok(after)

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use huika_core::{Actor, Bilingual, MemberId, Timestamp};
 use huika_ledger::{Asset, Balance, LotPlace, LotView, StatementLine};
 
-use super::{program::version_at, settle::TierChange};
+use super::{
+    program::{tier_by, version_at},
+    settle::TierChange,
+};
 use crate::{Loyalty, LoyaltyError, READ, Trace, domain::TakenBack, store};
 
 /// Most tier changes that are shown of one member.
@@ -93,18 +96,6 @@ impl Loyalty {
         Ok(balances.get(&Asset::Points).copied().unwrap_or_default())
     }
 
-    /// The tier that a growth value and a stored tier mean.
-    ///
-    /// # Errors
-    /// [`LoyaltyError::NoProgram`], or when the database fails.
-    pub async fn tier_progress(
-        &self,
-        member_id: MemberId,
-        balances: &BTreeMap<Asset, Balance>,
-    ) -> Result<TierProgress, LoyaltyError> {
-        self.progress(member_id, balances, self.db.clock().now()).await
-    }
-
     async fn progress(
         &self,
         member_id: MemberId,
@@ -132,7 +123,10 @@ impl Loyalty {
     ) -> Result<TierProgress, LoyaltyError> {
         let versions = self.versions().await?;
         let rules = &version_at(&versions, now)?.rules;
-        let tier = rules.tier(code.as_deref().unwrap_or_default());
+        let tier = match code {
+            Some(code) => tier_by(&versions, rules, &code),
+            None => &rules.tiers[0],
+        };
         let above = rules
             .tiers
             .iter()
@@ -236,23 +230,17 @@ impl Loyalty {
     pub async fn tier_distribution(&self, members: i64) -> Result<Vec<(String, i64)>, LoyaltyError> {
         let versions = self.versions().await?;
         let rules = &version_at(&versions, self.db.clock().now())?.rules;
-        let counted: BTreeMap<String, i64> = store::membership_count(&mut &self.db)
-            .await?
-            .into_iter()
-            .collect();
-        let above: i64 = counted.values().sum();
-        Ok(rules
-            .tiers
-            .iter()
-            .enumerate()
-            .map(|(at, tier)| {
-                let stored = counted.get(&tier.code).copied().unwrap_or(0);
-                (
-                    tier.code.clone(),
-                    if at == 0 { members - above + stored } else { stored },
-                )
-            })
-            .collect())
+        let mut counted: Vec<(String, i64)> = rules.tiers.iter().map(|tier| (tier.code.clone(), 0)).collect();
+        let mut without_row = members;
+        for (code, stored) in store::membership_count(&mut &self.db).await? {
+            without_row -= stored;
+            let tier = tier_by(&versions, rules, &code);
+            if let Some((_, count)) = counted.iter_mut().find(|(code, _)| *code == tier.code) {
+                *count += stored;
+            }
+        }
+        counted[0].1 += without_row;
+        Ok(counted)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a purchase earns.
 
-use huika_core::{Overflow, Rounding, Timestamp};
+use huika_core::{Bilingual, Overflow, Rounding, Timestamp};
+use huika_members::MemberState;
 
 use super::{Rules, Tier, Trace, trace::PurchaseTrace};
 
@@ -59,6 +60,7 @@ pub fn award(
         bonus_rounding: rules.bonus_rounding,
         bonus,
         points,
+        withheld: None,
         available_on: available_at.map(|at| calendar.date_of(at)),
         last_on: expires_at.map(|at| calendar.date_of(at.plus_millis(-1))),
     });
@@ -70,6 +72,22 @@ pub fn award(
         expires_at,
         trace,
     })
+}
+
+impl Award {
+    /// The same purchase of a member whose state forbids earning: it is worth nothing, and the trace says why.
+    pub(crate) fn withheld(mut self, state: MemberState) -> Self {
+        if let Trace::Purchase(trace) = &mut self.trace {
+            (trace.base, trace.bonus, trace.points) = (0, 0, 0);
+            trace.withheld = Some(Bilingual::new(format!("{state:#}"), state.to_string()));
+        }
+        Self {
+            base: 0,
+            bonus: 0,
+            points: 0,
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +111,7 @@ mod tests {
         ];
         let rules = default_rules();
         for (paid, code, base, bonus) in table {
-            let award = award(&rules, 1, rules.tier(code), paid, NOW).unwrap();
+            let award = award(&rules, 1, rules.tier(code).unwrap(), paid, NOW).unwrap();
             assert_eq!((award.base, award.bonus), (base, bonus), "{paid} {code}");
             assert_eq!(award.trace.recompute(), base + bonus, "{paid} {code}");
         }
@@ -118,7 +136,7 @@ mod tests {
     fn the_why_reads_in_both_languages() {
         let mut rules = default_rules();
         rules.pending_days = 14;
-        let why = award(&rules, 1, rules.tier("silver"), 24_800, NOW)
+        let why = award(&rules, 1, rules.tier("silver").unwrap(), 24_800, NOW)
             .unwrap()
             .trace
             .explain(None);

@@ -209,12 +209,9 @@ impl Rules {
         Calendar::try_new(&self.time_zone).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
-    /// A tier by its code; the first when a later version dropped it.
-    pub fn tier(&self, code: &str) -> &Tier {
-        self.tiers
-            .iter()
-            .find(|tier| tier.code == code)
-            .unwrap_or(&self.tiers[0])
+    /// A tier by its code; absent where another version has it.
+    pub fn tier(&self, code: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.code == code)
     }
 
     /// When points of a purchase become available and when they expire.

@@ -54,6 +54,9 @@ pub struct PurchaseTrace {
     pub bonus: i64,
     /// All points.
     pub points: i64,
+    /// The state of the member that forbids earning, in words. `None`: nothing forbids it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Bilingual>,
     /// The first date on which they can be spent. `None`: at once.
     pub available_on: Option<BusinessDate>,
     /// The last date on which they can be spent. `None`: any.
@@ -133,6 +136,7 @@ impl Trace {
     /// The points that the posting adds, or takes back when negative, computed again from the stored inputs.
     pub fn recompute(&self) -> i64 {
         match self {
+            Self::Purchase(trace) if trace.withheld.is_some() => 0,
             Self::Purchase(trace) => {
                 let base = trace
                     .points_rate
@@ -176,6 +180,15 @@ impl Trace {
 
 fn explain_purchase(trace: &PurchaseTrace) -> Bilingual {
     let paid = Money::new(trace.paid_minor, trace.currency);
+    if let Some(state) = &trace.withheld {
+        return Bilingual::new(
+            format!("实付 {paid} → 0 积分：会员{}，不累积积分与成长值。", state.zh),
+            format!(
+                "Paid {paid} → 0 points: the member is {}, so that neither points nor growth are earned.",
+                state.en
+            ),
+        );
+    }
     let sign = trace.currency.sign();
     let (per_zh, per_en) = rate_in_words(trace.points_rate, sign);
     let mut zh = format!("实付 {paid} → {} 积分（{per_zh}）", trace.base);

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{Bilingual, Currency, Rate, Rounding, Timestamp};
-use huika_http::{ApiResult, Body, Caller, InvalidInput, Page, Problems};
+use huika_http::{ApiResult, Body, Caller, InvalidInput, Page, Path, Problems};
 use huika_ledger::NegativePolicy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -145,7 +145,7 @@ pub(super) struct PublishProgramBody {
     /// The rules.
     #[garde(dive)]
     rules: RulesBody,
-    /// From when on. Absent: from now on.
+    /// From when on: at least ten seconds ahead, except for the first version. Absent: as soon as possible.
     #[garde(skip)]
     #[schema(value_type = Option<String>, format = DateTime)]
     effective_from: Option<Timestamp>,
@@ -167,6 +167,8 @@ pub(super) struct ProgramVersionBody {
     published_at: Timestamp,
     /// By whom.
     published_by: String,
+    /// Whether it was withdrawn before it held.
+    withdrawn: bool,
 }
 
 /// Lists the versions of the programme, the first first.
@@ -199,6 +201,29 @@ pub(super) async fn publish_program(
         .publish_program(&actor, body.rules.try_into()?, body.effective_from)
         .await?;
     Ok((StatusCode::CREATED, Json(published.into())))
+}
+
+/// Withdraws a version of the programme that does not hold yet.
+///
+/// The versions before and after it hold on as if it had not been published. Needs the permission
+/// `loyalty.publish`.
+#[utoipa::path(post, path = "/api/admin/v1/program-versions/{version}/withdraw", tag = "loyalty",
+    params(("version" = i64, Path, description = "The version.", minimum = 1, example = 2)),
+    responses((status = 200, body = ProgramVersionBody, description = "The version is withdrawn."), Problems))]
+pub(super) async fn withdraw_program(
+    State(loyalty): State<Loyalty>,
+    Caller(actor): Caller,
+    Path(VersionPath { version }): Path<VersionPath>,
+) -> ApiResult<Json<ProgramVersionBody>> {
+    Ok(Json(loyalty.withdraw_program(&actor, version).await?.into()))
+}
+
+/// A version of the programme.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VersionPath {
+    #[garde(range(min = 1))]
+    version: i64,
 }
 
 impl TryFrom<RulesBody> for Rules {
@@ -310,6 +335,7 @@ impl From<ProgramVersion> for ProgramVersionBody {
             effective_from: version.effective_from,
             published_at: version.published_at,
             published_by: version.published_by,
+            withdrawn: version.withdrawn,
         }
     }
 }

@@ -179,13 +179,6 @@ pub(super) struct PointsEntryBody {
     why: Option<BilingualBody>,
 }
 
-impl PointsEntryBody {
-    /// Where the next page begins.
-    pub(super) fn sequence(&self) -> i64 {
-        self.sequence
-    }
-}
-
 impl From<StatementView> for PointsEntryBody {
     fn from(view: StatementView) -> Self {
         let line = view.line;

@@ -24,6 +24,7 @@ pub fn router(loyalty: Loyalty) -> OpenApiRouter {
         .routes(routes!(open::void_hold))
         .routes(routes!(open::return_points))
         .routes(routes!(admin::list_program_versions, admin::publish_program))
+        .routes(routes!(admin::withdraw_program))
         .with_state(loyalty)
 }
 

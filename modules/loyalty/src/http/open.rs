@@ -8,13 +8,13 @@ use huika_http::{
     Problems, Query, RequiredIdempotencyKey,
 };
 use huika_ledger::{HoldId, LotId, LotPlace, PostingId};
+use huika_members::{MembersError, Reason};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::bodies::{PointsBalanceBody, PointsEntryBody, PointsLotBody, PointsOutcomeBody, StandingBody};
 use crate::{Loyalty, PointsCommand, PointsOperation, PointsOutcome};
 
-const MAX_REASON_CHARS: usize = 200;
 const MAX_POINTS: i64 = 1_000_000_000_000_000;
 
 /// Points and the words for them.
@@ -25,8 +25,8 @@ pub(super) struct PointsBody {
     #[garde(range(min = 1, max = MAX_POINTS))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64, example = 100)]
     points: i64,
-    /// Why; the member reads it.
-    #[garde(length(chars, min = 1, max = MAX_REASON_CHARS))]
+    /// Why; the member reads it. Phone numbers in it are masked.
+    #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
     #[schema(min_length = 1, max_length = 200, example = "Birthday gift")]
     reason: String,
 }
@@ -57,8 +57,8 @@ pub(super) struct ReturnPointsBody {
     #[garde(range(min = 1, max = MAX_POINTS))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64, example = 100)]
     points: i64,
-    /// Why; the member reads it.
-    #[garde(length(chars, min = 1, max = MAX_REASON_CHARS))]
+    /// Why; the member reads it. Phone numbers in it are masked.
+    #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
     #[schema(min_length = 1, max_length = 200, example = "Order cancelled")]
     reason: String,
 }
@@ -88,39 +88,12 @@ pub(super) struct TierChangeBody {
     /// What brought it about: a purchase.
     #[schema(example = "pur_01hpw4v5z6k8f")]
     reference: String,
-    /// When.
+    /// The moment of that purchase, from which on purchases count in the tier after.
+    #[schema(value_type = String, format = DateTime)]
+    effective_at: Timestamp,
+    /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]
     changed_at: Timestamp,
-}
-
-/// Which entries of an account.
-#[derive(Debug, Deserialize, Validate, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct EntriesQuery {
-    /// `next_before` of the page before. Absent for the newest entries.
-    #[garde(skip)]
-    #[param(nullable = false)]
-    before: Option<i64>,
-    /// How many at most.
-    #[serde(default = "default_limit")]
-    #[garde(range(min = 1, max = 200))]
-    #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: u32,
-}
-
-fn default_limit() -> u32 {
-    50
-}
-
-/// Entries of an account, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EntriesBody {
-    /// The entries.
-    items: Vec<PointsEntryBody>,
-    /// Pass it as `before` for the next page. Null on the last page.
-    #[schema(required)]
-    next_before: Option<i64>,
 }
 
 /// Many commands on points.
@@ -152,8 +125,8 @@ pub(super) struct PointsBulkItemBody {
     #[garde(range(min = 1, max = MAX_POINTS))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64, example = 100)]
     points: i64,
-    /// Why; the member reads it.
-    #[garde(length(chars, min = 1, max = MAX_REASON_CHARS))]
+    /// Why; the member reads it. Phone numbers in it are masked.
+    #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
     #[schema(min_length = 1, max_length = 200, example = "Opening balance")]
     reason: String,
 }
@@ -219,6 +192,7 @@ pub(super) async fn list_tier_changes(
             to_tier: change.to_tier,
             growth_minor: change.growth,
             reference: change.reference,
+            effective_at: change.effective_at,
             changed_at: change.changed_at,
         })
         .collect();
@@ -246,30 +220,21 @@ pub(super) async fn show_points(
 ///
 /// Needs the permission `loyalty.read`.
 #[utoipa::path(get, path = "/api/open/v1/members/{member_id}/points/entries", tag = "loyalty",
-    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), EntriesQuery),
-    responses((status = 200, body = EntriesBody, description = "A page of entries."), Problems))]
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), PageQuery),
+    responses((status = 200, body = Page<PointsEntryBody>, description = "A page of entries."), Problems))]
 pub(super) async fn list_points_entries(
     State(loyalty): State<Loyalty>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
-    Query(query): Query<EntriesQuery>,
-) -> ApiResult<Json<EntriesBody>> {
-    let asked = i64::from(query.limit);
+    Query(query): Query<PageQuery>,
+) -> ApiResult<Json<Page<PointsEntryBody>>> {
+    let before = query.cursor.map(|Cursor(sequence, _)| sequence);
     let views = loyalty
-        .points_statement(&actor, member_id, query.before, asked + 1)
+        .points_statement(&actor, member_id, before, i64::from(query.limit) + 1)
         .await?;
-    let more = views.len() as i64 > asked;
-    let items: Vec<PointsEntryBody> = views
-        .into_iter()
-        .take(query.limit as usize)
-        .map(Into::into)
-        .collect();
-    let next_before = if more {
-        items.last().map(|entry| entry.sequence())
-    } else {
-        None
-    };
-    Ok(Json(EntriesBody { items, next_before }))
+    // Sorted by one number.
+    let page = Page::cut(views, query.limit, |last| Cursor(last.line.sequence, 0));
+    Ok(Json(page.map(PointsEntryBody::from)))
 }
 
 /// Lists the lots of a member's points, earliest expiry first.
@@ -313,7 +278,7 @@ pub(super) async fn earn_points(
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
     let operation = PointsOperation::Earn {
         points: body.points,
-        reason: body.reason,
+        reason: body.reason.parse()?,
     };
     command(&loyalty, &actor, member_id, key, operation).await
 }
@@ -333,7 +298,7 @@ pub(super) async fn redeem_points(
 ) -> ApiResult<(StatusCode, Json<PointsOutcomeBody>)> {
     let operation = PointsOperation::Redeem {
         points: body.points,
-        reason: body.reason,
+        reason: body.reason.parse()?,
     };
     command(&loyalty, &actor, member_id, key, operation).await
 }
@@ -375,7 +340,7 @@ pub(super) async fn post_hold(
     let operation = PointsOperation::PostHold {
         hold_id,
         points: body.points,
-        reason: body.reason,
+        reason: body.reason.parse()?,
     };
     command(&loyalty, &actor, member_id, key, operation).await
 }
@@ -419,7 +384,7 @@ pub(super) async fn return_points(
     let operation = PointsOperation::ReturnPoints {
         source: body.posting_id,
         points: body.points,
-        reason: body.reason,
+        reason: body.reason.parse()?,
     };
     command(&loyalty, &actor, member_id, key, operation).await
 }
@@ -437,21 +402,18 @@ pub(super) async fn command_points_in_bulk(
     let commands = body
         .commands
         .into_iter()
-        .map(|item| PointsCommand {
-            member_id: item.member_id,
-            key: item.idempotency_key,
-            operation: match item.action {
-                PointsBulkAction::Earn => PointsOperation::Earn {
-                    points: item.points,
-                    reason: item.reason,
+        .map(|item| {
+            let (points, reason) = (item.points, item.reason.parse()?);
+            Ok(PointsCommand {
+                member_id: item.member_id,
+                key: item.idempotency_key,
+                operation: match item.action {
+                    PointsBulkAction::Earn => PointsOperation::Earn { points, reason },
+                    PointsBulkAction::Redeem => PointsOperation::Redeem { points, reason },
                 },
-                PointsBulkAction::Redeem => PointsOperation::Redeem {
-                    points: item.points,
-                    reason: item.reason,
-                },
-            },
+            })
         })
-        .collect();
+        .collect::<Result<Vec<PointsCommand>, MembersError>>()?;
     let results = loyalty.command_points_in_bulk(&actor, commands).await?;
     let items = results
         .into_iter()

@@ -128,6 +128,7 @@ huika_testing::db_test! { migrations = migrations,
         let now = "2026-11-21T02:00:00.000Z";
         let expected = json!({
             "version": 1, "rules": rules(), "effective_from": now, "published_at": now, "published_by": "opr_test",
+            "withdrawn": false,
         });
         assert_eq!((status, &version), (201, &expected));
         let later = json!({"rules": rules(), "effective_from": "2027-01-01T00:00:00+08:00"});
@@ -218,10 +219,11 @@ huika_testing::db_test! { migrations = migrations,
 
         let (_, page) = get(&app, &path("/entries?limit=2")).await;
         assert_eq!(page["items"][0]["why"]["en"], "20 points returned: Chipped");
-        let before = page["next_before"].as_i64().unwrap();
-        let (_, rest) = get(&app, &path(&format!("/entries?limit=200&before={before}"))).await;
-        assert_eq!(rest["next_before"], Value::Null);
-        assert_eq!(rest["items"].as_array().unwrap().len() as i64, before - 1);
+        let seen = page["items"][1]["sequence"].as_i64().unwrap();
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let (_, rest) = get(&app, &path(&format!("/entries?limit=200&cursor={cursor}"))).await;
+        assert_eq!(rest["next_cursor"], Value::Null);
+        assert_eq!(rest["items"].as_array().unwrap().len() as i64, seen - 1);
 
         post(&app, &path("/earnings"), "more", json!({"points": 1, "reason": "Gift"})).await;
         let (_, first) = get(&app, &path("/lots?limit=1")).await;

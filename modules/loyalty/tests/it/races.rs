@@ -138,7 +138,7 @@ huika_testing::db_test! { migrations = migrations,
                 let operation = if client % 3 == 0 {
                     PointsOperation::VoidHold { hold_id }
                 } else {
-                    PointsOperation::PostHold { hold_id, points: 20, reason: "Order 1001".to_owned() }
+                    PointsOperation::PostHold { hold_id, points: 20, reason: "Order 1001".parse().unwrap() }
                 };
                 (format!("end-{client}"), operation)
             })

@@ -70,15 +70,13 @@ impl Shop {
         }
     }
 
-    /// Publishes rules from now on.
+    /// Publishes rules and waits until they hold.
     pub(crate) async fn publish(&self, change: impl FnOnce(&mut Rules)) -> Result<i64, LoyaltyError> {
         let mut rules = default_rules();
         change(&mut rules);
-        Ok(self
-            .loyalty
-            .publish_program(&self.owner, rules, None)
-            .await?
-            .version)
+        let published = self.loyalty.publish_program(&self.owner, rules, None).await?;
+        self.cx.clock.set(published.effective_from.max(self.now()));
+        Ok(published.version)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -103,8 +101,7 @@ impl Shop {
             .register(&self.owner, person)
             .await
             .unwrap()
-            .member
-            .id
+            .member_id
     }
 
     pub(crate) async fn set_state(&self, member_id: MemberId, state: MemberState) {
@@ -148,7 +145,10 @@ impl Shop {
             .iter()
             .map(|one| Need::to_earn(one.member_id, &one.key))
             .collect();
-        let members: Vec<MemberId> = purchases.iter().map(|one| one.member_id).collect();
+        let members: Vec<(MemberId, Timestamp)> = purchases
+            .iter()
+            .map(|one| (one.member_id, one.effective_at))
+            .collect();
         let (needs, members) = (&needs, &members);
         self.db
             .run_tx("test.settle", |tx| {
@@ -192,6 +192,7 @@ impl Shop {
             paid_minor,
             earned: bought.points,
             lines: vec![line],
+            growth_minor: refunded_minor,
             currency: Currency::CNY,
             effective_at: self.now(),
         };
@@ -200,7 +201,10 @@ impl Shop {
                 Box::pin(async move {
                     let need = Need::to_reverse(member_id, &refund.key, vec![refund.source]);
                     let mut book = self.loyalty.ledger().book_in_tx(tx, &[need]).await?;
-                    let mut settling = self.loyalty.settling_in_tx(tx, &[member_id]).await?;
+                    let mut settling = self
+                        .loyalty
+                        .settling_in_tx(tx, &[(member_id, refund.effective_at)])
+                        .await?;
                     let settled = settling.refund(&mut book, refund)?;
                     book.save_in_tx(tx).await?;
                     settling.save_in_tx(tx).await?;
@@ -238,13 +242,23 @@ impl Shop {
             .code
     }
 
-    /// The ledger recomputes to what it says.
-    pub(crate) async fn assert_proven(&self) {
-        let report: Result<VerifyReport, huika_ledger::LedgerError> = self
+    /// What recomputing the ledger and following the tiers finds.
+    pub(crate) async fn verify(&self) -> VerifyReport {
+        let report: Result<VerifyReport, LoyaltyError> = self
             .db
-            .run_snapshot(|tx| Box::pin(huika_ledger::verify_in_tx(tx, |_| ())))
+            .run_snapshot(|tx| {
+                Box::pin(async move {
+                    let mut report = huika_ledger::verify_in_tx(tx, |_| ()).await?;
+                    Loyalty::verify_in_tx(tx, &mut report).await?;
+                    Ok(report)
+                })
+            })
             .await;
-        let report = report.unwrap();
+        report.unwrap()
+    }
+
+    pub(crate) async fn assert_proven(&self) {
+        let report = self.verify().await;
         assert!(report.is_clean(), "{report:#?}");
     }
 }
@@ -264,14 +278,14 @@ pub(crate) fn command(member_id: MemberId, text: &str, operation: PointsOperatio
 pub(crate) fn earn(points: i64) -> PointsOperation {
     PointsOperation::Earn {
         points,
-        reason: "Birthday gift".to_owned(),
+        reason: "Birthday gift".parse().unwrap(),
     }
 }
 
 pub(crate) fn redeem(points: i64) -> PointsOperation {
     PointsOperation::Redeem {
         points,
-        reason: "Mug".to_owned(),
+        reason: "Mug".parse().unwrap(),
     }
 }
 
@@ -279,7 +293,7 @@ pub(crate) fn give_back(source: PostingId, points: i64) -> PointsOperation {
     PointsOperation::ReturnPoints {
         source,
         points,
-        reason: "Order cancelled".to_owned(),
+        reason: "Order cancelled".parse().unwrap(),
     }
 }
 
@@ -296,8 +310,8 @@ pub(crate) fn purchase(
         reference: format!("pur_{number}"),
         actor: "opr_test".to_owned(),
         paid_minor,
-        currency: Currency::CNY,
         effective_at,
+        withheld: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The statement: every entry with its why, in both languages.
 
-use huika_core::{MemberId, Timestamp};
+use huika_core::MemberId;
 use huika_ledger::NegativePolicy;
 use huika_loyalty::{ExpiryRule, PointsOperation, StatementView, Trace};
 
@@ -56,7 +56,7 @@ huika_testing::db_test! { migrations = migrations,
         shop.command(member, "mug-back", give_back(mug, 100)).await.unwrap();
         let hold = shop.command(member, "order", PointsOperation::Hold { points: 300, ttl_seconds: 900 }).await.unwrap();
         let hold_id = hold.outcome.entries[0].hold_id.unwrap();
-        let paid = PointsOperation::PostHold { hold_id, points: 280, reason: "订单 1001".to_owned() };
+        let paid = PointsOperation::PostHold { hold_id, points: 280, reason: "订单 1001".parse().unwrap() };
         shop.command(member, "order-paid", paid).await.unwrap();
         // ¥150 of ¥1,000 take back 150 of 1,000 points: 118 are there, 32 become a debt.
         shop.refund(member, "r1", &first, 100_000, 15_000).await;
@@ -152,7 +152,6 @@ huika_testing::db_test! { migrations = migrations,
         for line in lines.iter().map(|view| &view.line) {
             let trace: Trace = serde_json::from_str(line.trace.as_deref().unwrap()).unwrap();
             assert_eq!(trace.recompute(), line.available_change, "{trace:?}");
-            assert!(line.recorded_at >= Timestamp::MIN);
         }
     }
 }

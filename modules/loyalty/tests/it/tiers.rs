@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use huika_core::Rate;
 use huika_db::outbox::{Envelope, Event as _};
-use huika_loyalty::TierChanged;
+use huika_loyalty::{PurchaseToSettle, TierChanged};
+use huika_members::MemberState;
 
 use crate::shop::{Shop, migrations, purchase};
 
@@ -107,17 +108,113 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(shop.tier(member).await, "silver");
     }
 
-    async fn whoever_held_a_tier_that_is_gone_begins_again_at_the_first(cx) {
+    async fn whoever_held_a_tier_that_is_gone_stands_where_its_threshold_does(cx) {
+        let shop = Shop::open(cx).await;
+        let (silver, gold) = (shop.member(1).await, shop.member(2).await);
+        shop.buy(silver, "1", 100_000).await;
+        shop.buy(gold, "1", 500_000).await;
+        // Silver is dropped; gold becomes two tiers, the lower of which begins below it.
+        shop.publish(|rules| {
+            drop(rules.tiers.remove(1));
+            rules.tiers[1].code = "ruby".to_owned();
+            rules.tiers[1].threshold_minor = 400_000;
+            let top = huika_loyalty::Tier { code: "top".to_owned(), threshold_minor: 600_000, ..rules.tiers[1].clone() };
+            rules.tiers.push(top);
+        })
+        .await
+        .unwrap();
+        assert_eq!((shop.tier(silver).await.as_str(), shop.tier(gold).await.as_str()), ("bronze", "ruby"));
+        let shares = shop.loyalty.tier_distribution(3).await.unwrap();
+        let shares: Vec<_> = shares.iter().map(|(code, members)| (code.as_str(), *members)).collect();
+        assert_eq!(shares, [("bronze", 2), ("ruby", 1), ("top", 0)], "nobody is lost");
+        let next = shop.buy(silver, "2", 10_000).await;
+        assert_eq!((next.points, next.tier_before.as_str(), next.tier_after.as_str()), (100, "bronze", "bronze"));
+        let lifted = shop.buy(silver, "3", 290_000).await;
+        assert_eq!((lifted.points, lifted.tier_after.as_str()), (2_900, "ruby"));
+        assert_eq!(shop.buy(gold, "2", 10_000).await.points, 150);
+        shop.assert_proven().await;
+    }
+
+    /// A till that was offline reports a purchase from before the one that lifted: it was made in the tier before.
+    async fn a_late_purchase_earns_at_the_tier_of_its_own_time(cx) {
         let shop = Shop::open(cx).await;
         let member = shop.member(1).await;
+        let at = |minutes: i64| shop.now().plus_millis(minutes * 60_000);
+        let (nine, half_past_ten, eleven) = (at(-60), at(30), at(60));
+        shop.cx.clock.set(half_past_ten);
+        assert_eq!(shop.buy(member, "lifts", 100_000).await.tier_after, "silver");
+        shop.cx.clock.set(eleven);
+        let late = shop.buy_at(member, "late", 10_000, nine).await;
+        assert_eq!((late.points, late.tier_before.as_str(), late.tier_after.as_str()), (100, "bronze", "silver"));
+        // The same within one transaction, also across two changes.
+        let settled = shop
+            .settle(&[
+                purchase(member, "gold", 390_000, eleven),
+                purchase(member, "of-silver", 10_000, half_past_ten),
+                purchase(member, "of-bronze", 10_000, half_past_ten.plus_millis(-1)),
+                purchase(member, "of-gold", 10_000, eleven),
+            ])
+            .await
+            .unwrap();
+        let points: Vec<i64> = settled.iter().map(|settled| settled.points).collect();
+        assert_eq!(points, [4_680, 120, 100, 150]);
+        let changes = shop.loyalty.tier_changes(&shop.owner, member).await.unwrap();
+        let moments: Vec<_> = changes.iter().map(|change| (change.to_tier.as_str(), change.effective_at)).collect();
+        assert_eq!(moments, [("gold", eleven), ("silver", half_past_ten)]);
+        shop.assert_proven().await;
+    }
+
+    async fn a_late_purchase_that_lifts_does_not_reach_behind_an_earlier_change(cx) {
+        let shop = Shop::open(cx).await;
+        let member = shop.member(1).await;
+        let now = shop.now();
         shop.buy(member, "1", 100_000).await;
-        shop.cx.clock.advance(Duration::from_secs(1));
-        shop.publish(|rules| drop(rules.tiers.remove(1))).await.unwrap();
-        assert_eq!(shop.tier(member).await, "bronze");
-        let next = shop.buy(member, "2", 10_000).await;
-        assert_eq!((next.points, next.tier_before.as_str(), next.tier_after.as_str()), (100, "bronze", "bronze"));
-        let lifted = shop.buy(member, "3", 390_000).await;
-        assert_eq!((lifted.points, lifted.tier_after.as_str()), (3_900, "gold"));
+        shop.buy_at(member, "2", 400_000, now.plus_millis(-1_000)).await;
+        assert_eq!(shop.tier(member).await, "gold");
+        assert_eq!(shop.buy_at(member, "3", 10_000, now.plus_millis(-1)).await.points, 100);
+        assert_eq!(shop.buy_at(member, "4", 10_000, now).await.points, 150);
+        shop.assert_proven().await;
+    }
+
+    async fn a_tier_that_no_change_brought_about_is_found(cx) {
+        let shop = Shop::open(cx).await;
+        let (member, other) = (shop.member(1).await, shop.member(2).await);
+        shop.buy(member, "1", 100_000).await;
+        shop.buy(member, "2", 400_000).await;
+        shop.buy(other, "1", 100_000).await;
+        shop.assert_proven().await;
+        for (break_it, mend) in [
+            ("UPDATE loyalty_membership SET tier = 'silver' WHERE tier = 'gold'",
+             "UPDATE loyalty_membership SET tier = 'gold' WHERE revision = 2"),
+            ("UPDATE loyalty_tier_change SET from_tier = 'bronze' WHERE to_tier = 'gold'",
+             "UPDATE loyalty_tier_change SET from_tier = 'silver' WHERE to_tier = 'gold'"),
+            ("UPDATE loyalty_membership SET tier_since = tier_since + 1 WHERE tier = 'silver'",
+             "UPDATE loyalty_membership SET tier_since = tier_since - 1 WHERE tier = 'silver'"),
+        ] {
+            shop.cx.execute(break_it, vec![]).await;
+            assert_eq!(shop.verify().await.findings, 1, "{break_it}");
+            shop.cx.execute(mend, vec![]).await;
+            shop.assert_proven().await;
+        }
+        shop.cx.execute("DELETE FROM loyalty_membership WHERE tier = 'silver'", vec![]).await;
+        shop.cx.execute("DELETE FROM loyalty_tier_change WHERE to_tier = 'gold'", vec![]).await;
+        assert_eq!(shop.verify().await.findings, 2);
+    }
+
+    async fn a_purchase_of_a_member_who_may_not_earn_is_worth_nothing_and_says_why(cx) {
+        let shop = Shop::open(cx).await;
+        let member = shop.member(1).await;
+        let bought = PurchaseToSettle {
+            withheld: Some(MemberState::Blacklisted),
+            ..purchase(member, "1", 100_000, shop.now())
+        };
+        let settled = shop.settle(&[bought]).await.unwrap().pop().unwrap();
+        assert_eq!((settled.points, settled.tier_after.as_str(), shop.growth(member).await), (0, "bronze", 0));
+        assert_eq!(settled.trace.recompute(), 0);
+        let why = settled.trace.explain(None);
+        assert_eq!(why.en, "Paid ¥1000 → 0 points: the member is blacklisted, so that neither points nor growth are earned.");
+        assert_eq!(why.zh, "实付 ¥1000 → 0 积分：会员已列入黑名单，不累积积分与成长值。");
+        shop.assert_proven().await;
     }
 
     async fn tills_at_once_lift_once(cx) {

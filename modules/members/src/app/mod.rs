@@ -7,4 +7,3 @@ mod set_state;
 mod states;
 
 pub use register::Registration;
-pub use set_state::Reason;

@@ -7,15 +7,19 @@
 use std::collections::HashMap;
 
 use huika_core::{Actor, MemberId, Timestamp};
-use huika_db::{DbError, Tx};
+use huika_db::{
+    DbError, Tx,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 
 use crate::{
-    CardNumber, Identity, MemberRegistered, MemberView, Members, MembersError, RegisterMember, Registered,
+    CardNumber, Identity, IdentityJoined, MemberRegistered, MemberView, Members, MembersError,
+    RegisterMember, Registered,
     domain::{
         identity::IdentityName,
         member::MemberRecord,
         personal::MemberKey,
-        registration::{Candidate, Known, PhoneStatus, Plan, plan},
+        registration::{Attached, Candidate, Known, PhoneStatus, Plan, plan},
     },
     permission, store,
 };
@@ -23,10 +27,13 @@ use crate::{
 /// The member that a registration ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The member as it is now.
-    pub member: MemberView,
+    /// The member.
+    pub member_id: MemberId,
     /// Whether the member is new.
     pub created: bool,
+    /// The member as it is now. `None` for somebody who was a member already where the actor may not see members:
+    /// registering is no way to look people up.
+    pub member: Option<MemberView>,
 }
 
 impl Members {
@@ -46,23 +53,38 @@ impl Members {
         self.db
             .run_tx("members.register", |tx| {
                 Box::pin(async move {
-                    let mut outcomes = self.register_many_in_tx(tx, vec![command.clone()]).await?;
-                    let registered = outcomes.pop().unwrap_or(Err(MembersError::NotFound))?;
-                    let member = store::member_find(tx, registered.member_id)
-                        .await?
-                        .ok_or(DbError::Stale("members_member"))?
-                        .view(&self.keyring)?;
+                    let mut outcomes = self.register_many_in_tx(tx, actor, vec![command.clone()]).await?;
+                    let Registered { member_id, created } =
+                        outcomes.pop().unwrap_or(Err(MembersError::NotFound))?;
+                    if created && actor.is_operator() {
+                        let entry = AuditEntry {
+                            actor,
+                            action: permission::REGISTER.name,
+                            subject: member_id.to_string(),
+                            detail: serde_json::json!({}),
+                        };
+                        record_audit_in_tx(tx, &self.ids, entry).await?;
+                    }
+                    let member = if created || actor.authorize(&permission::READ).is_ok() {
+                        let record = store::member_find(tx, member_id).await?;
+                        let record = record.ok_or(DbError::Stale("members_member"))?;
+                        Some(record.view(&self.keyring)?)
+                    } else {
+                        None
+                    };
                     Ok(Registration {
+                        member_id,
+                        created,
                         member,
-                        created: registered.created,
                     })
                 })
             })
             .await
     }
 
-    /// Registers many people with a few statements, for imports; the caller has authorized its actor. There
-    /// is one outcome for each command, in order, and a refused command refuses itself alone.
+    /// Registers many people with a few statements, for imports; the caller has authorized its actor for
+    /// [`permission::REGISTER`]. There is one outcome for each command, in order, and a refused command refuses
+    /// itself alone. Names that known members gain are recorded in the audit log, in one entry.
     ///
     /// # Errors
     /// When the database fails or somebody else claims one of the names at the same time; the error then
@@ -70,6 +92,7 @@ impl Members {
     pub async fn register_many_in_tx(
         &self,
         tx: &mut Tx<'_>,
+        actor: &Actor,
         commands: Vec<RegisterMember>,
     ) -> Result<Vec<Result<Registered, MembersError>>, MembersError> {
         let now = self.db.clock().now();
@@ -94,6 +117,7 @@ impl Members {
         store::identity_insert(tx, std::mem::take(&mut plan.claims), now).await?;
         self.insert_created(tx, &plan, &cards, now).await?;
         self.store_joined(tx, &plan, &records, now).await?;
+        self.tell_attached(tx, actor, &plan.attached, now).await?;
         Ok(plan.outcomes)
     }
 
@@ -191,6 +215,40 @@ impl Members {
             phones.push((*member_id, record.version, key.seal_phone(self.db.rng(), phone)));
         }
         store::member_update_phone(tx, phones, now).await?;
+        Ok(())
+    }
+
+    /// Records which names were attached to members who were there before, and tells others.
+    async fn tell_attached(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: &Actor,
+        attached: &[Attached],
+        now: Timestamp,
+    ) -> Result<(), MembersError> {
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<IdentityJoined> = attached
+            .iter()
+            .map(|one| IdentityJoined {
+                member_id: one.member_id,
+                kind: one.kind.to_owned(),
+                issuer: Some(one.issuer.clone()).filter(|issuer| !issuer.is_empty()),
+                joined_at: now,
+            })
+            .collect();
+        let entry = AuditEntry {
+            actor,
+            action: "members.join_identity",
+            subject: match attached {
+                [one] => one.member_id.to_string(),
+                _ => "members".to_owned(),
+            },
+            detail: serde_json::json!({ "joined": events }),
+        };
+        record_audit_in_tx(tx, &self.ids, entry).await?;
+        tx.record_events(&self.ids, &events).await?;
         Ok(())
     }
 }

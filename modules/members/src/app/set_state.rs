@@ -1,35 +1,9 @@
 //! Freezing, blacklisting, closing and restoring a member.
 
-use std::str::FromStr;
-
 use huika_core::{Actor, MemberId};
 use huika_db::audit::{AuditEntry, record_audit_in_tx};
 
-use crate::{MemberState, MemberView, Members, MembersError, domain::phone::mask_phones, permission, store};
-
-/// Why an operator decided something: 1 to 200 characters. Phone numbers in it are masked, because the
-/// audit log outlives the member's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason(String);
-
-impl Reason {
-    /// The longest reason.
-    pub const MAX_CHARS: usize = 200;
-}
-
-impl FromStr for Reason {
-    type Err = MembersError;
-
-    fn from_str(text: &str) -> Result<Self, MembersError> {
-        let text = text.trim();
-        let fits = (1..=Self::MAX_CHARS).contains(&text.chars().count());
-        if fits {
-            Ok(Self(mask_phones(text)))
-        } else {
-            Err(MembersError::ReasonInvalid)
-        }
-    }
-}
+use crate::{MemberState, MemberView, Members, MembersError, Reason, permission, store};
 
 impl Members {
     /// Changes how a member stands with the shop. A state that holds already is left as it is, without an
@@ -57,7 +31,7 @@ impl Members {
                             action: permission::SET_STATE.name,
                             subject: id.to_string(),
                             detail: serde_json::json!({
-                                "from": member.state.name(), "to": state.name(), "reason": reason.0,
+                                "from": member.state.name(), "to": state.name(), "reason": reason,
                             }),
                         };
                         record_audit_in_tx(tx, &self.ids, entry).await?;

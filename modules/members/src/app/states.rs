@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use huika_core::MemberId;
 use huika_db::Executor;
 
-use crate::{MemberAction, MemberState, Members, MembersError, store};
+use crate::{MemberState, Members, MembersError, store};
 
 impl Members {
     /// The states of many members, for modules that have authorized their actor. Members who do not exist
@@ -19,20 +19,5 @@ impl Members {
         ids: &[MemberId],
     ) -> Result<HashMap<MemberId, MemberState>, MembersError> {
         Ok(store::member_states(executor, ids).await?)
-    }
-
-    /// Lets a member's action pass or refuses. A state that changes at the same moment counts from the next
-    /// action on.
-    ///
-    /// # Errors
-    /// [`MembersError::NotFound`], [`MembersError::StateBlocks`].
-    pub async fn require_in_tx(
-        &self,
-        executor: &mut impl Executor,
-        id: MemberId,
-        action: MemberAction,
-    ) -> Result<(), MembersError> {
-        let states = store::member_states(executor, &[id]).await?;
-        states.get(&id).ok_or(MembersError::NotFound)?.require(action)
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod identity;
 pub(crate) mod member;
 pub(crate) mod personal;
 pub(crate) mod phone;
+pub(crate) mod reason;
 pub(crate) mod registration;
 pub(crate) mod state;

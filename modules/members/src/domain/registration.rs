@@ -78,6 +78,15 @@ impl Candidate {
     }
 }
 
+/// A name that a member has gained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) member_id: MemberId,
+    pub(crate) kind: &'static str,
+    /// Empty for our own kinds.
+    pub(crate) issuer: String,
+}
+
 /// What a batch of registrations comes to.
 #[derive(Default)]
 pub(crate) struct Plan {
@@ -89,6 +98,8 @@ pub(crate) struct Plan {
     pub(crate) joined: Vec<(MemberId, PhoneNumber)>,
     /// The names to claim, each free as far as the database has told.
     pub(crate) claims: Vec<(IdentityName, MemberId)>,
+    /// Those of the claims that attach a name to a member who was there before.
+    pub(crate) attached: Vec<Attached>,
 }
 
 /// Decides a batch. `next_id` makes the ids of new members.
@@ -124,12 +135,12 @@ impl Plan {
             && let (Some(name), Some(phone)) = (candidate.phone, candidate.command.phone)
         {
             self.join(known, member_id, phone)?;
-            self.claim(known, name, member_id);
+            self.attach(known, name, member_id);
         }
         if by_external.is_none()
             && let Some(name) = candidate.external
         {
-            self.claim(known, name, member_id);
+            self.attach(known, name, member_id);
         }
         Ok(Registered {
             member_id,
@@ -179,6 +190,17 @@ impl Plan {
         known.phones.insert(member_id, PhoneStatus::Known);
         self.joined.push((member_id, phone));
         Ok(())
+    }
+
+    fn attach(&mut self, known: &mut Known, name: IdentityName, member_id: MemberId) {
+        if !self.created.iter().any(|(id, _)| *id == member_id) {
+            self.attached.push(Attached {
+                member_id,
+                kind: name.kind,
+                issuer: name.issuer.clone(),
+            });
+        }
+        self.claim(known, name, member_id);
     }
 
     fn claim(&mut self, known: &mut Known, name: IdentityName, member_id: MemberId) {
@@ -318,6 +340,12 @@ mod tests {
             (plan.created.len(), plan.joined.len(), plan.claims.len()),
             (1, 1, 3)
         );
+        let attached: Vec<(MemberId, &str)> = plan
+            .attached
+            .iter()
+            .map(|one| (one.member_id, one.kind))
+            .collect();
+        assert_eq!(attached, [(BEN, "phone")], "whoever is new gains nothing");
         assert!(
             plan.created[0].1.phone.is_some(),
             "the phone is stored with the new member"

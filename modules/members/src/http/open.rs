@@ -142,6 +142,19 @@ pub(super) struct MemberBody {
     registered_at: Timestamp,
 }
 
+/// What became of a registration.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RegistrationBody {
+    /// The member.
+    #[schema(value_type = String, example = "mbr_2p3rvd1w6k8fz")]
+    id: MemberId,
+    /// Whether the person was no member before.
+    created: bool,
+    /// The member as it is now. Null for somebody who was a member before where the caller lacks `members.read`.
+    #[schema(required)]
+    member: Option<MemberBody>,
+}
+
 /// A phone in clear.
 #[derive(Serialize, ToSchema)]
 pub(super) struct MemberPhoneBody {
@@ -153,25 +166,31 @@ pub(super) struct MemberPhoneBody {
 /// Registers a person, or finds the member that the person is already.
 ///
 /// Idempotent by identity: the same phone or number leads to the same member. A member who is known by one of
-/// two identities gains the other. Needs the permission `members.register`.
+/// two identities gains the other, which is recorded in the audit log. Needs the permission `members.register`, and
+/// `members.read` to see somebody who was a member before.
 #[utoipa::path(post, path = "/api/open/v1/members", tag = "members", request_body = RegisterMemberBody,
     responses(
-        (status = 201, body = MemberBody, description = "The person is a member now."),
-        (status = 200, body = MemberBody, description = "The person was a member already."),
+        (status = 201, body = RegistrationBody, description = "The person is a member now."),
+        (status = 200, body = RegistrationBody, description = "The person was a member already."),
         Problems,
     ))]
 pub(super) async fn register_member(
     State(members): State<Members>,
     Caller(actor): Caller,
     Body(body): Body<RegisterMemberBody>,
-) -> ApiResult<(StatusCode, Json<MemberBody>)> {
+) -> ApiResult<(StatusCode, Json<RegistrationBody>)> {
     let registration = members.register(&actor, body.try_into()?).await?;
     let status = if registration.created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    Ok((status, Json(registration.member.into())))
+    let body = RegistrationBody {
+        id: registration.member_id,
+        created: registration.created,
+        member: registration.member.map(MemberBody::from),
+    };
+    Ok((status, Json(body)))
 }
 
 /// Finds a member by phone, card number or number in another system.

@@ -82,14 +82,19 @@ huika_testing::db_test! { migrations = huika_members::migrations,
             "phone": "138 0013 8000", "external": {"issuer": "online-retail", "subject": "17850"},
             "nickname": "小明", "channel": "pos", "store_code": "SH-001",
         });
-        let (status, member) = post(&app, "/api/open/v1/members", body.clone()).await;
+        let (status, registered) = post(&app, "/api/open/v1/members", body.clone()).await;
+        let member = &registered["member"];
         let (id, card) = (member["id"].as_str().unwrap(), member["card_number"].as_str().unwrap());
         let mut expected = json!({
             "id": id, "card_number": card, "state": "normal", "phone_masked": "138****8000", "nickname": "小明",
             "channel": "pos", "store_code": "SH-001", "registered_at": "2026-11-21T02:00:00.000Z",
         });
-        assert_eq!((status, &member), (201, &expected));
-        assert_eq!(post(&app, "/api/open/v1/members", body).await, (200, expected.clone()));
+        let answer = |created| json!({"id": id, "created": created, "member": expected});
+        assert_eq!((status, &registered), (201, &answer(true)));
+        let again = post(&app, "/api/open/v1/members", body.clone()).await;
+        assert_eq!(again, (200, answer(false)));
+        let (status, known) = send(&app, Method::POST, "/api/open/v1/members", "members.register", body).await;
+        assert_eq!((status, known), (200, json!({"id": id, "created": false, "member": null})));
 
         let path = format!("/api/open/v1/members/{id}");
         assert_eq!(send(&app, Method::GET, &path, ALL, Value::Null).await, (200, expected.clone()));

@@ -10,7 +10,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         let shop = Shop::open(&cx);
         let mut command = person(PHONE, "17850");
         command.nickname = Some("小明 🐼".parse().unwrap());
-        let member = shop.members.register(&shop.owner, command).await.unwrap().member;
+        let member = shop.members.register(&shop.owner, command).await.unwrap().member.unwrap();
         shop.members.register(&shop.owner, person("13900139000", "13047")).await.unwrap();
 
         assert_eq!(shop.members.find(&shop.owner, member.id).await.unwrap(), member);
@@ -64,7 +64,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
 
     async fn looking_needs_its_permission(cx) {
         let shop = Shop::open(&cx);
-        let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member;
+        let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member.unwrap();
         let stranger = Actor::with_rights("opr_none", []);
         assert_eq!(code(shop.members.find(&stranger, member.id).await), "access.denied");
         let identity = Identity::Card(member.card_number);

@@ -4,8 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
 use huika_core::{Actor, IdGenerator, Rng};
-use huika_db::{Db, DbOptions, Executor as _, params};
-use huika_members::{MemberState, Members, MembersError, Registered};
+use huika_db::{
+    Db, DbOptions, Executor as _,
+    audit::list_audit,
+    outbox::{Envelope, Event as _},
+    params,
+};
+use huika_members::{IdentityJoined, MemberState, Members, MembersError, Registered};
 use huika_testing::TestDb;
 
 use crate::shop::{PHONE, Shop, code, person, phone};
@@ -32,7 +37,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         let answers: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
 
         assert_eq!(answers.iter().filter(|answer| answer.created).count(), 1);
-        let ids: HashSet<_> = answers.iter().map(|answer| answer.member.id).collect();
+        let ids: HashSet<_> = answers.iter().map(|answer| answer.member_id).collect();
         assert_eq!(ids.len(), 1);
         assert_eq!(counts(&cx).await, [1, 1, 3, 1], "phone, customer number and card");
     }
@@ -43,30 +48,76 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         let again = shop.members.register(&shop.owner, person("+86 138-0013-8000", "")).await.unwrap();
         assert!(first.created && !again.created);
         assert_eq!(first.member, again.member);
-        assert_eq!(first.member.state, MemberState::Normal);
-        assert_eq!(first.member.registered_at, cx.clock.now());
+        let member = first.member.unwrap();
+        assert_eq!((member.state, member.registered_at), (MemberState::Normal, cx.clock.now()));
         assert_eq!(counts(&cx).await, [1, 1, 2, 1]);
     }
 
     async fn a_known_person_gains_the_other_identity(cx) {
         let shop = Shop::open(&cx);
-        let by_phone = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member;
-        let by_number = shop.members.register(&shop.owner, person("", "17850")).await.unwrap().member;
+        let by_phone = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member.unwrap();
+        let by_number = shop.members.register(&shop.owner, person("", "17850")).await.unwrap().member.unwrap();
         assert_eq!(by_number.phone_masked, None);
 
         // The phone gains a customer number, and the customer number a phone.
         let joined = shop.members.register(&shop.owner, person(PHONE, "13047")).await.unwrap();
-        assert_eq!((joined.member.id, joined.created), (by_phone.id, false));
+        assert_eq!((joined.member_id, joined.created), (by_phone.id, false));
         let joined = shop.members.register(&shop.owner, person("13900139000", "17850")).await.unwrap();
-        assert_eq!((joined.member.id, joined.created), (by_number.id, false));
-        assert_eq!(joined.member.phone_masked.as_deref(), Some("139****9000"));
+        assert_eq!((joined.member_id, joined.created), (by_number.id, false));
+        assert_eq!(joined.member.unwrap().phone_masked.as_deref(), Some("139****9000"));
         for (phone, customer, id) in
             [("", "13047", by_phone.id), ("13900139000", "", by_number.id), ("13900139000", "17850", by_number.id)]
         {
             let found = shop.members.register(&shop.owner, person(phone, customer)).await.unwrap();
-            assert_eq!((found.member.id, found.created), (id, false), "{phone} {customer}");
+            assert_eq!((found.member_id, found.created), (id, false), "{phone} {customer}");
         }
         assert_eq!(counts(&cx).await, [2, 2, 6, 2]);
+    }
+
+    async fn a_name_that_a_known_member_gains_is_audited_and_told(cx) {
+        let mut shop = Shop::open(&cx);
+        let db = cx.db.clone().with_topics([IdentityJoined::TOPIC]);
+        shop.members = Members::new(db, cx.ids.clone(), Arc::clone(&shop.keyring));
+        let till = Actor::with_rights("api_till", ["members.register".to_owned()]);
+        let member = shop.members.register(&till, person("", "17850")).await.unwrap().member_id;
+        assert_eq!(list_audit(&mut &cx.db, None, 10).await.unwrap(), [], "a connected system registers without");
+        shop.members.register(&till, person(PHONE, "17850")).await.unwrap();
+        shop.members.register(&till, person(PHONE, "13047")).await.unwrap();
+        shop.members.register(&till, person(PHONE, "13047")).await.unwrap();
+
+        let audit = list_audit(&mut &cx.db, None, 10).await.unwrap();
+        let told: Vec<_> = audit.iter().map(|entry| (entry.action.as_str(), entry.subject.clone())).collect();
+        assert_eq!(told, vec![("members.join_identity", member.to_string()); 2]);
+        let joined = serde_json::json!({
+            "member_id": member, "kind": "phone", "issuer": null, "joined_at": cx.clock.now(),
+        });
+        let details: Vec<_> = audit.iter().map(|entry| &entry.detail["joined"][0]).collect();
+        assert!(details.contains(&&joined), "{details:?}");
+        let events = cx.fetch_all("SELECT payload FROM kernel_outbox ORDER BY event_id").await;
+        let event: Envelope = serde_json::from_str(&events[0].get::<String>("payload").unwrap()).unwrap();
+        let event = event.data::<IdentityJoined>().unwrap();
+        assert_eq!((events.len(), event.member_id, event.kind.as_str()), (2, member, "phone"));
+    }
+
+    async fn an_operator_who_registers_somebody_is_on_record(cx) {
+        let shop = Shop::open(&cx);
+        let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member_id;
+        shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap();
+        let audit = list_audit(&mut &cx.db, None, 10).await.unwrap();
+        assert_eq!(audit.len(), 1);
+        assert_eq!((audit[0].action.as_str(), &audit[0].subject), ("members.register", &member.to_string()));
+    }
+
+    async fn registering_is_no_way_to_look_people_up(cx) {
+        let shop = Shop::open(&cx);
+        let till = Actor::with_rights("api_till", ["members.register".to_owned()]);
+        let new = shop.members.register(&till, person(PHONE, "")).await.unwrap();
+        assert!(new.member.is_some(), "what the till has just told");
+        let known = shop.members.register(&till, person(PHONE, "")).await.unwrap();
+        assert_eq!((known.member_id, known.created, known.member), (new.member_id, false, None));
+        let rights = ["members.register", "members.read"].map(str::to_owned);
+        let adviser = Actor::with_rights("api_adviser", rights);
+        assert!(shop.members.register(&adviser, person(PHONE, "")).await.unwrap().member.is_some());
     }
 
     async fn identities_of_two_members_are_refused_and_nothing_changes(cx) {
@@ -84,7 +135,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
 
     async fn many_people_register_at_once_and_each_command_has_its_own_outcome(cx) {
         let shop = Shop::open(&cx);
-        let known = shop.members.register(&shop.owner, person("", "0")).await.unwrap().member.id;
+        let known = shop.members.register(&shop.owner, person("", "0")).await.unwrap().member_id;
         let mut commands: Vec<_> = (0..1_200).map(|at| person("", &at.to_string())).collect();
         commands.push(person(PHONE, "0")); // somebody known gains a phone
         commands.push(person(PHONE, "1")); // and another one does not get the same
@@ -144,7 +195,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
             let ids = IdGenerator::new(cx.clock.clone(), node);
             let members = Members::new(db.clone(), ids, Arc::clone(&shop.keyring));
             let command = person(&phone(usize::from(node)), "");
-            cards.insert(members.register(&shop.owner, command).await.unwrap().member.card_number);
+            cards.insert(members.register(&shop.owner, command).await.unwrap().member.unwrap().card_number);
             db.close().await;
         }
         assert_eq!(cards.len(), 2);
@@ -154,7 +205,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
     /// rule 22): that is no reason to make a second member.
     async fn a_name_whose_member_cannot_be_seen_yet_is_waited_for(cx) {
         let shop = Shop::open(&cx);
-        let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member;
+        let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member.unwrap();
         cx.execute("DELETE FROM members_member WHERE member_id = ?", params![member.id]).await;
         assert_eq!(code(shop.members.register(&shop.owner, person(PHONE, "")).await), "system.busy");
         assert_eq!(cx.count("SELECT COUNT(*) AS n FROM members_member").await, 0);
@@ -172,7 +223,7 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         let shop = Shop::open(&cx);
         let mut command = person(PHONE, "17850");
         command.nickname = Some("小明".parse().unwrap());
-        let member = shop.members.register(&shop.owner, command).await.unwrap().member;
+        let member = shop.members.register(&shop.owner, command).await.unwrap().member.unwrap();
         let row = (&mut &cx.db).fetch_one("SELECT topic, payload FROM kernel_outbox", params![]).await.unwrap();
         assert_eq!(row.get::<String>("topic").unwrap(), "members.member_registered");
         let payload: serde_json::Value = serde_json::from_str(&row.get::<String>("payload").unwrap()).unwrap();

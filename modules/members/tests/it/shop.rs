@@ -36,7 +36,11 @@ impl Shop {
     ) -> Result<Vec<Result<Registered, MembersError>>, MembersError> {
         self.db
             .run_tx("test.register_many", |tx| {
-                Box::pin(async move { self.members.register_many_in_tx(tx, commands.to_vec()).await })
+                Box::pin(async move {
+                    self.members
+                        .register_many_in_tx(tx, &self.owner, commands.to_vec())
+                        .await
+                })
             })
             .await
     }

@@ -1,28 +1,33 @@
 //! Taking in purchases, and refunds without a purchase: many callers share a transaction.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
+};
 
 use async_trait::async_trait;
 use huika_core::{
-    Actor, Bilingual, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Timestamp,
+    Actor, Bilingual, Denied, Id, IdGenerator, IdKind, IdempotencyKey, MemberId, MemberKind, Permission,
+    Timestamp,
 };
-use huika_db::{DbError, RunBatch, Tx};
+use huika_db::{
+    DbError, RunBatch, Tx,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 use huika_ledger::{Asset, Balance, EntryOutcome, InputHash, LedgerError, Need, Outcome, PostingId};
 use huika_loyalty::{
     Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle,
 };
-use huika_members::{Identity, MemberAction, Members, MembersError};
+use huika_members::{Identity, MemberAction, MemberState, Members, MembersError};
 
 use crate::{
     Document, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
-    domain::allocate,
+    domain::{CLOCK_SKEW_MS, allocate},
     store::{self, ExternalRef, LineRow, PurchaseRow, RefundLineRow, RefundRow},
 };
 
 /// Most purchases of one bulk request.
 const BULK_LIMIT: usize = 500;
-/// How far the clock of a till may run ahead of ours.
-const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
 
 /// The kind of a purchase's id.
 #[derive(Debug)]
@@ -62,10 +67,11 @@ pub struct Intake {
     pub member: MemberRef,
     /// The caller's key. `None`: the order number alone is the key, as in files.
     pub key: Option<IdempotencyKey>,
-    /// The hash of what the caller sent.
+    /// The hash of what the caller sent, without the member: names of persons are compared by the member they
+    /// lead to, since a hash of a phone gives the phone away.
     pub input: InputHash,
     /// Who sent it.
-    pub actor: String,
+    pub actor: Actor,
 }
 
 /// What became of a document.
@@ -115,14 +121,16 @@ impl Orders {
     /// When the actor may not, the document contradicts itself or another one, the member is not known, or the
     /// member's state forbids it.
     pub async fn take_in(&self, actor: &Actor, intake: Intake) -> Result<Receipt, OrdersError> {
-        self.admit(actor, &intake).await?;
+        actor.authorize(&permission_of(&intake.document))?;
+        self.validate(std::slice::from_ref(&intake)).await?.remove(0)?;
         self.lanes.submit(intake).await?
     }
 
     /// Takes in many documents in one transaction; a refused one refuses itself alone.
     ///
     /// # Errors
-    /// [`OrdersError::BulkTooLarge`], or when the database fails for all of them.
+    /// When the actor may record none of them, [`OrdersError::BulkTooLarge`], or when the database fails for all of
+    /// them.
     pub async fn take_in_bulk(
         &self,
         actor: &Actor,
@@ -131,10 +139,23 @@ impl Orders {
         if intakes.len() > BULK_LIMIT {
             return Err(OrdersError::BulkTooLarge { most: BULK_LIMIT });
         }
+        if intakes.is_empty() {
+            actor.authorize(&RECORD)?;
+        }
+        let rights: Vec<Result<(), Denied>> = intakes
+            .iter()
+            .map(|intake| actor.authorize(&permission_of(&intake.document)))
+            .collect();
+        if rights.iter().all(Result::is_err)
+            && let Some(Err(denied)) = rights.first()
+        {
+            return Err(denied.clone().into());
+        }
+        let valid = self.validate(&intakes).await?;
         let mut results: Vec<Option<Result<Receipt, OrdersError>>> = Vec::with_capacity(intakes.len());
         let mut admitted = Vec::with_capacity(intakes.len());
-        for intake in intakes {
-            match self.admit(actor, &intake).await {
+        for ((intake, right), valid) in intakes.into_iter().zip(rights).zip(valid) {
+            match right.map_err(OrdersError::from).and(valid) {
                 Ok(()) => {
                     admitted.push(intake);
                     results.push(None);
@@ -189,14 +210,19 @@ impl Orders {
         Ok(huika_ledger::balance(&mut &self.db, &self.ids, member_id, asset, now).await?)
     }
 
-    async fn admit(&self, actor: &Actor, intake: &Intake) -> Result<(), OrdersError> {
-        match &intake.document {
-            Document::Purchase(_) => actor.authorize(&RECORD)?,
-            Document::UnlinkedRefund(_) => actor.authorize(&REFUND)?,
-        }
+    /// Checks documents against the programme, each by itself.
+    async fn validate(&self, intakes: &[Intake]) -> Result<Vec<Result<(), OrdersError>>, OrdersError> {
         let program = self.loyalty.program_now().await?;
         let latest = self.db.clock().now().plus_millis(CLOCK_SKEW_MS);
-        intake.document.validate(program.rules.currency, latest)
+        let validate = |intake: &Intake| intake.document.validate(program.rules.currency, latest);
+        Ok(intakes.iter().map(validate).collect())
+    }
+}
+
+fn permission_of(document: &Document) -> Permission {
+    match document {
+        Document::Purchase(_) => RECORD,
+        Document::UnlinkedRefund(_) => REFUND,
     }
 }
 
@@ -208,10 +234,7 @@ impl RunBatch for Taker {
     const NAME: &'static str = "orders.intake";
 
     fn key(intake: &Intake) -> i64 {
-        match &intake.member {
-            MemberRef::Id(member_id) => member_id.as_i64(),
-            MemberRef::Named(_) | MemberRef::Anonymous => 0,
-        }
+        lane_of(intake)
     }
 
     async fn run_in_tx(
@@ -234,6 +257,14 @@ struct Writes {
 }
 
 type DocumentKey = (String, String, i64);
+
+/// Whose document it is.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    member_id: MemberId,
+    /// The state that forbids the member to earn.
+    withheld: Option<MemberState>,
+}
 
 impl Taker {
     /// Takes in documents inside a transaction. A refused one refuses itself alone; an error of the whole is
@@ -299,7 +330,12 @@ impl Taker {
             })
             .collect();
         let mut book = self.loyalty.ledger().book_in_tx(tx, &needs).await?;
-        let mut settling = self.loyalty.settling_in_tx(tx, &members).await?;
+        let moments: Vec<(MemberId, Timestamp)> = intakes
+            .iter()
+            .zip(&owners)
+            .filter_map(|(intake, owner)| Some((*owner.as_ref()?.as_ref().ok()?, intake.document.moment())))
+            .collect();
+        let mut settling = self.loyalty.settling_in_tx(tx, &moments).await?;
 
         let now = tx.db().clock().now();
         let mut writes = Writes::default();
@@ -307,7 +343,7 @@ impl Taker {
         for ((intake, owner), document_id) in intakes.iter().zip(owners).zip(document_ids) {
             let name = store::ref_key(&intake.document);
             if let Some(before) = known.get(&name) {
-                results.push(answer_again(before, intake, &mut answers));
+                results.push(answer_again(before, intake, owner, &answers));
                 continue;
             }
             let member_id = match owner {
@@ -318,26 +354,24 @@ impl Taker {
                     continue;
                 }
             };
-            if let Some(member_id) = member_id {
-                let state = states.get(&member_id).ok_or(MembersError::NotFound);
-                let allowed = state.and_then(|state| match intake.document {
-                    Document::Purchase(_) => state.require(MemberAction::Earn),
-                    // A refund is never blocked.
-                    Document::UnlinkedRefund(_) => Ok(()),
-                });
-                if let Err(refused) = allowed {
-                    results.push(Err(refused.into()));
-                    continue;
-                }
-            }
             let receipt = match member_id {
-                Some(member_id) => match settle(&mut settling, &mut book, intake, member_id, document_id) {
-                    Ok(settled) if settled.outcome.replayed => Err(key_was_used(tx, intake).await?),
-                    Ok(settled) => {
-                        Ok(self.write_known(&mut writes, intake, member_id, document_id, settled, now))
+                Some(member_id) => {
+                    let Some(state) = states.get(&member_id) else {
+                        results.push(Err(MembersError::NotFound.into()));
+                        continue;
+                    };
+                    // A purchase is recorded in every state, and a refund is never blocked: what the state blocks
+                    // is earning.
+                    let withheld = (!state.allows(MemberAction::Earn)).then_some(*state);
+                    let owner = Owner { member_id, withheld };
+                    match settle(&mut settling, &mut book, intake, owner, document_id) {
+                        Ok(settled) if settled.outcome.replayed => Err(key_was_used(tx, intake).await?),
+                        Ok(settled) => {
+                            Ok(self.write_known(&mut writes, intake, owner, document_id, settled, now))
+                        }
+                        Err(refused) => Err(refused),
                     }
-                    Err(refused) => Err(refused),
-                },
+                }
                 None => Ok(self.write_anonymous(&mut writes, intake, document_id, now)),
             };
             if let Ok(receipt) = &receipt {
@@ -363,7 +397,35 @@ impl Taker {
         store::ref_insert(tx, &writes.refs).await?;
         store::purchase_insert(tx, &writes.purchases, &writes.lines).await?;
         store::refund_insert(tx, &writes.refunds, &writes.refund_lines).await?;
+        self.audit_in_tx(tx, intakes, &results).await?;
         Ok(results)
+    }
+
+    /// Records what operators took back by hand, without a purchase that would prove it.
+    async fn audit_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        intakes: &[Intake],
+        results: &[Result<Receipt, OrdersError>],
+    ) -> Result<(), OrdersError> {
+        for (intake, result) in intakes.iter().zip(results) {
+            let (Document::UnlinkedRefund(refund), Ok(receipt)) = (&intake.document, result) else {
+                continue;
+            };
+            if receipt.replayed || !intake.actor.is_operator() {
+                continue;
+            }
+            let entry = AuditEntry {
+                actor: &intake.actor,
+                action: "orders.refund_unlinked",
+                subject: receipt.document_id.clone(),
+                detail: serde_json::json!({
+                    "member_id": receipt.member_id, "amount_minor": refund.amount_minor, "points": receipt.points,
+                }),
+            };
+            record_audit_in_tx(tx, &self.ids, entry).await?;
+        }
+        Ok(())
     }
 
     fn next_id(&self, document: &Document) -> i64 {
@@ -411,12 +473,13 @@ impl Taker {
         &self,
         writes: &mut Writes,
         intake: &Intake,
-        member_id: MemberId,
+        owner: Owner,
         document_id: i64,
         settled: Settled,
         now: Timestamp,
     ) -> Receipt {
-        self.write(writes, intake, member_id, true, document_id, Some(&settled), now);
+        let Owner { member_id, .. } = owner;
+        self.write(writes, intake, Ok(owner), document_id, Some(&settled), now);
         let taken_back = taken_back(&settled.outcome);
         // A refund leaves the tier to the next evaluation.
         let purchase = matches!(intake.document, Document::Purchase(_));
@@ -440,7 +503,7 @@ impl Taker {
         now: Timestamp,
     ) -> Receipt {
         let nobody: MemberId = self.ids.next::<MemberKind>();
-        self.write(writes, intake, nobody, false, document_id, None, now);
+        self.write(writes, intake, Err(nobody), document_id, None, now);
         Receipt {
             document_id: public_id(&intake.document, document_id),
             member_id: None,
@@ -453,20 +516,18 @@ impl Taker {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the facts of one document, spread over its rows here and nowhere else"
-    )]
+    /// `owner` is whose document it is, or the drawn number of nobody.
     fn write(
         &self,
         writes: &mut Writes,
         intake: &Intake,
-        member_id: MemberId,
-        identified: bool,
+        owner: Result<Owner, MemberId>,
         document_id: i64,
         settled: Option<&Settled>,
         now: Timestamp,
     ) {
+        let (identified, earns) = (owner.is_ok(), owner.is_ok_and(|owner| owner.withheld.is_none()));
+        let member_id = owner.map_or_else(|nobody| nobody, |owner| owner.member_id);
         writes.refs.push(ExternalRef::new(
             &intake.document,
             member_id,
@@ -498,6 +559,7 @@ impl Taker {
                     points,
                     tier_before: settled.map(|settled| settled.tier_before.clone()),
                     tier_after: settled.map(|settled| settled.tier_after.clone()),
+                    earns,
                     posting_id,
                 });
             }
@@ -535,9 +597,10 @@ fn settle(
     settling: &mut huika_loyalty::Settling,
     book: &mut huika_ledger::Book,
     intake: &Intake,
-    member_id: MemberId,
+    owner: Owner,
     document_id: i64,
 ) -> Result<Settled, OrdersError> {
+    let Owner { member_id, withheld } = owner;
     let key = key_of(intake, document_id);
     let reference = public_id(&intake.document, document_id);
     let settled: Result<Settled, LoyaltyError> = match &intake.document {
@@ -548,15 +611,15 @@ fn settle(
                 key,
                 input: intake.input,
                 reference,
-                actor: intake.actor.clone(),
+                actor: intake.actor.id().to_owned(),
                 // An adjustment is the shop's own correction: it earns nothing.
                 paid_minor: if purchase.kind == PurchaseKind::Sale {
                     purchase.paid_minor
                 } else {
                     0
                 },
-                currency: purchase.currency,
                 effective_at: purchase.placed_at,
+                withheld,
             },
         ),
         Document::UnlinkedRefund(refund) => settling.unlinked_refund(
@@ -566,7 +629,7 @@ fn settle(
                 key,
                 input: intake.input,
                 reference,
-                actor: intake.actor.clone(),
+                actor: intake.actor.id().to_owned(),
                 refunded_minor: refund.amount_minor,
                 currency: refund.currency,
                 effective_at: refund.refunded_at,
@@ -630,21 +693,40 @@ fn lines_of(purchase: &PurchaseDocument, member_id: MemberId, purchase_id: i64, 
         .collect()
 }
 
+/// The first answer again, for the same content of the same member by whatever name.
 fn answer_again(
     before: &ExternalRef,
     intake: &Intake,
-    answers: &mut HashMap<DocumentKey, Receipt>,
+    owner: Option<Result<MemberId, MembersError>>,
+    answers: &HashMap<DocumentKey, Receipt>,
 ) -> Result<Receipt, OrdersError> {
-    if before.input != intake.input {
-        return Err(OrdersError::OrderConflict {
+    let Some(answer) = answers.get(&store::ref_key(&intake.document)) else {
+        return Err(OrdersError::PurchaseNotFound);
+    };
+    let same_member = match (owner, answer.member_id) {
+        (None, None) => true,
+        (Some(Ok(member_id)), Some(known)) => member_id == known,
+        _ => false,
+    };
+    if same_member && before.input == intake.input {
+        Ok(answer.clone())
+    } else {
+        Err(OrdersError::OrderConflict {
             source_code: intake.document.source().to_string(),
             external_no: intake.document.external_no().to_string(),
-        });
+        })
     }
-    answers
-        .get(&store::ref_key(&intake.document))
-        .cloned()
-        .ok_or(OrdersError::PurchaseNotFound)
+}
+
+/// Documents of one name meet in one lane; those of nobody spread by their number.
+fn lane_of(intake: &Intake) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    match &intake.member {
+        MemberRef::Id(member_id) => return member_id.as_i64(),
+        MemberRef::Named(identity) => identity.hash(&mut hasher),
+        MemberRef::Anonymous => intake.document.external_no().hash(&mut hasher),
+    }
+    hasher.finish().cast_signed()
 }
 
 /// What an entry really took of the points that a refund wanted back: nothing where there is no entry, because
@@ -714,4 +796,42 @@ pub(crate) async fn explained(
     };
     let why = trace.map(|trace| trace.explain(Some(taken_back(&outcome))));
     Ok((Some(outcome), why))
+}
+
+#[cfg(test)]
+mod tests {
+    use huika_core::Currency;
+
+    use super::*;
+    use crate::UnlinkedRefundDocument;
+
+    #[test]
+    fn documents_of_one_name_share_a_lane_and_those_of_many_spread() {
+        let lane = |member: MemberRef, number: usize| {
+            let document = Document::UnlinkedRefund(UnlinkedRefundDocument {
+                source: "pos".parse().unwrap(),
+                external_no: number.to_string().parse().unwrap(),
+                refunded_at: Timestamp::from_millis(0),
+                currency: Currency::CNY,
+                amount_minor: 1,
+                lines: Vec::new(),
+            });
+            let intake = Intake {
+                input: InputHash::of(&document),
+                document,
+                member,
+                key: None,
+                actor: Actor::system("test"),
+            };
+            // As the batcher chooses among four lanes.
+            (lane_of(&intake) as u64 >> 40) % 4
+        };
+        let of_phone =
+            |number: usize| MemberRef::Named(Identity::Phone(format!("139{number:08}").parse().unwrap()));
+        assert_eq!(lane(of_phone(1), 1), lane(of_phone(1), 2));
+        let lanes =
+            |lane: &dyn Fn(usize) -> u64| (0..64).map(lane).collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(lanes(&|number| lane(of_phone(number), 1)), 4);
+        assert_eq!(lanes(&|number| lane(MemberRef::Anonymous, number)), 4);
+    }
 }

@@ -10,12 +10,9 @@ use huika_loyalty::{RefundToSettle, RefundedLine};
 use super::intake::{Receipt, RefundId, RefundIdKind, receipt_of_refund, taken_back};
 use crate::{
     Orders, OrdersError, PurchaseKind, REFUND, RefundDocument, RefundedPart,
-    domain::{RefundableLine, decide_lines},
+    domain::{CLOCK_SKEW_MS, RefundableLine, decide_lines},
     store::{self, ExternalRef, LineRow, RefundLineRow, RefundRow},
 };
-
-/// How far the clock of a till may run ahead of ours.
-const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
 
 /// What became of a refund.
 #[derive(Debug, Clone)]
@@ -86,6 +83,10 @@ impl Orders {
         if purchase.kind != PurchaseKind::Sale.code() {
             return Err(OrdersError::NothingToRefund);
         }
+        // Either clock may run ahead.
+        if document.refunded_at < purchase.placed_at.plus_millis(-CLOCK_SKEW_MS) {
+            return Err(OrdersError::RefundBeforePurchase);
+        }
         if let RefundedPart::Amount { currency, .. } = &document.part
             && *currency != purchase.currency
         {
@@ -140,12 +141,16 @@ impl Orders {
                 paid_minor: purchase.paid_minor,
                 earned: purchase.points,
                 lines: settled_lines,
+                growth_minor: if purchase.earns { amount_minor } else { 0 },
                 currency: purchase.currency,
                 effective_at: document.refunded_at,
             };
             let need = Need::to_reverse(member_id, key, vec![posting_id]);
             let mut book = self.loyalty.ledger().book_in_tx(tx, &[need]).await?;
-            let mut settling = self.loyalty.settling_in_tx(tx, &[member_id]).await?;
+            let mut settling = self
+                .loyalty
+                .settling_in_tx(tx, &[(member_id, document.refunded_at)])
+                .await?;
             let settled = settling.refund(&mut book, &to_settle)?;
             if settled.outcome.replayed {
                 return Err(huika_ledger::LedgerError::IdempotencyConflict { key: key.to_string() }.into());

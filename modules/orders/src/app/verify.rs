@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use huika_core::MemberId;
 use huika_db::Tx;
-use huika_ledger::{Asset, CounterAccount, VerifyReport};
+use huika_ledger::{Asset, CounterAccount, PostingId, VerifyReport};
 use serde::Serialize;
 
 use super::intake::{PurchaseId, RefundId};
@@ -22,7 +22,8 @@ pub struct OrdersVerification {
 
 impl crate::Orders {
     /// Checks within a snapshot that every document of a member has exactly one posting and every posting its
-    /// document, that every document has its name, that growth equals net spend, and that lines and refunds add up. Adds what does not to `report`.
+    /// document, that every document has its name, that growth equals net spend and points are what was posted, and
+    /// that lines and refunds add up. Adds what does not to `report`.
     ///
     /// # Errors
     /// When the database fails.
@@ -34,32 +35,35 @@ impl crate::Orders {
         for (row, problem) in store::broken_names(tx).await? {
             report.find(row, problem);
         }
-        for (member_id, purchase_id, problem) in store::contradictions(tx).await? {
-            report.find(
-                format!(
-                    "orders_purchase {member_id} {}",
-                    PurchaseId::from_i64(purchase_id)
-                ),
-                problem,
-            );
+        for (document, member_id, document_id, problem) in store::contradictions(tx).await? {
+            let id = reference_of(document, document_id);
+            report.find(format!("{id} of {member_id}"), problem);
         }
         let mut after = i64::MIN;
-        let mut net_of_members: i128 = 0;
+        let mut growth_of_members: i128 = 0;
         loop {
             let page = store::member_page(tx, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.as_i64();
-            net_of_members += verify_page(tx, &page, &mut checked, report).await?;
+            growth_of_members += verify_page(tx, &page, &mut checked, report).await?;
         }
-        verify_whole(tx, net_of_members, report).await?;
+        verify_whole(tx, growth_of_members, report).await?;
         Ok(checked)
+    }
+}
+
+fn reference_of(document: i64, document_id: i64) -> String {
+    if document == store::PURCHASE {
+        PurchaseId::from_i64(document_id).to_string()
+    } else {
+        RefundId::from_i64(document_id).to_string()
     }
 }
 
 /// Members without any document are on no page: if theirs were wiped out, the growth of all tells.
 async fn verify_whole(
     tx: &mut Tx<'_>,
-    net_of_members: i128,
+    growth_of_members: i128,
     report: &mut VerifyReport,
 ) -> Result<(), OrdersError> {
     // Purchases and refunds alone issue growth.
@@ -71,16 +75,16 @@ async fn verify_whole(
         })
         .map(|(_, _, total)| i128::from(total))
         .sum();
-    if issued != net_of_members {
+    if issued != growth_of_members {
         report.find(
             "ledger_entry of all members",
-            format!("growth of {issued} was issued, purchases less refunds give {net_of_members}"),
+            format!("growth of {issued} was issued, purchases less refunds give {growth_of_members}"),
         );
     }
     Ok(())
 }
 
-/// Checks a page of members and returns their net spend.
+/// Checks a page of members and returns the growth that their documents give.
 async fn verify_page(
     tx: &mut Tx<'_>,
     page: &[MemberId],
@@ -99,14 +103,30 @@ async fn verify_page(
         }
     }
     let mut net: HashMap<MemberId, i64> = HashMap::new();
+    let moved: HashMap<(MemberId, PostingId), i64> = huika_ledger::posted_changes(tx, page, Asset::Points)
+        .await?
+        .into_iter()
+        .map(|(member_id, posting_id, moved)| ((member_id, posting_id), moved))
+        .collect();
     for document in store::documents_of(tx, page).await? {
         checked.documents += 1;
-        *net.entry(document.member_id).or_default() += document.net_minor;
-        let reference = if document.document == store::PURCHASE {
-            PurchaseId::from_i64(document.document_id).to_string()
-        } else {
-            RefundId::from_i64(document.document_id).to_string()
-        };
+        *net.entry(document.member_id).or_default() += document.growth;
+        let reference = reference_of(document.document, document.document_id);
+        if let Some(posting_id) = document.posting_id {
+            let moved = moved.get(&(document.member_id, posting_id)).copied().unwrap_or(0);
+            // A refund takes no more than it wanted back: what had expired or was forgiven is not moved.
+            let right = if document.points >= 0 {
+                moved == document.points
+            } else {
+                (document.points..=0).contains(&moved)
+            };
+            if !right {
+                report.find(
+                    format!("{reference} of {}", document.member_id),
+                    format!("it says {} points, its posting moved {moved}", document.points),
+                );
+            }
+        }
         let posted = references.remove(&(document.member_id, reference.clone()));
         if posted.is_none() || posted != document.posting_id {
             report.find(

@@ -4,14 +4,20 @@ use std::{fmt, str::FromStr};
 
 use huika_core::{Currency, Timestamp};
 use huika_members::Code;
+use serde::Serialize;
 
 use crate::OrdersError;
 
 /// The largest amount of one document: 10 billion yuan.
 pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
 
+/// How far the clock of a till may run ahead of ours.
+pub(crate) const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
+/// Most lines of one document.
+pub(crate) const MAX_LINES: usize = 500;
+
 /// The number that a source gives an order or a refund: 1 to 64 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct OrderNo(String);
 
 impl OrderNo {
@@ -43,7 +49,7 @@ impl fmt::Display for OrderNo {
 }
 
 /// A document that intake settles in batches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Document {
     /// A purchase.
     Purchase(PurchaseDocument),
@@ -52,7 +58,7 @@ pub enum Document {
 }
 
 /// What a purchase is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum PurchaseKind {
     /// A sale.
     Sale,
@@ -70,7 +76,7 @@ impl PurchaseKind {
 }
 
 /// A purchase.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PurchaseDocument {
     /// The system that reports it.
     pub source: Code,
@@ -95,7 +101,7 @@ pub struct PurchaseDocument {
 }
 
 /// One line of a purchase or of a refund without a purchase.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LineDocument {
     /// The code of the article; empty when not told.
     pub sku: String,
@@ -110,7 +116,7 @@ pub struct LineDocument {
 }
 
 /// A refund whose purchase is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnlinkedRefundDocument {
     /// The system that reports it.
     pub source: Code,
@@ -127,7 +133,7 @@ pub struct UnlinkedRefundDocument {
 }
 
 /// A refund of a known purchase.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefundDocument {
     /// The system that reports both.
     pub source: Code,
@@ -142,7 +148,7 @@ pub struct RefundDocument {
 }
 
 /// What of a purchase goes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum RefundedPart {
     /// All that is left.
     Rest,
@@ -169,6 +175,14 @@ impl Document {
         match self {
             Self::Purchase(purchase) => &purchase.external_no,
             Self::UnlinkedRefund(refund) => &refund.external_no,
+        }
+    }
+
+    /// The moment at which it counts.
+    pub(crate) fn moment(&self) -> Timestamp {
+        match self {
+            Self::Purchase(purchase) => purchase.placed_at,
+            Self::UnlinkedRefund(refund) => refund.refunded_at,
         }
     }
 

@@ -5,6 +5,7 @@ mod document;
 mod refund;
 
 pub(crate) use allocate::allocate;
+pub(crate) use document::{CLOCK_SKEW_MS, MAX_LINES};
 pub use document::{
     Document, LineDocument, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,
     UnlinkedRefundDocument,

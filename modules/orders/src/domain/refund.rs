@@ -1,10 +1,12 @@
 //! What of which line a refund gives back.
 
+use serde::Serialize;
+
 use super::{RefundedPart, allocate};
 use crate::OrdersError;
 
 /// A part of a line that goes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LineRefund {
     /// The line of the purchase, counted from 1.
     pub line_no: i64,

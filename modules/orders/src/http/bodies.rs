@@ -1,7 +1,7 @@
 //! Requests and answers of orders.
 
 use garde::Validate;
-use huika_core::{Currency, IdempotencyKey, MemberId, Money, Timestamp};
+use huika_core::{Actor, Currency, IdempotencyKey, MemberId, Money, Timestamp};
 use huika_http::{InvalidInput, MoneyBody, ProblemBody, field_error};
 use huika_ledger::{Asset, InputHash, PostingId};
 use huika_loyalty::{
@@ -15,10 +15,9 @@ use utoipa::ToSchema;
 use crate::{
     Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument,
     PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView, RefundedPart,
-    UnlinkedRefundDocument,
+    UnlinkedRefundDocument, domain::MAX_LINES,
 };
 
-const MAX_LINES: usize = 500;
 const MAX_MINOR: i64 = 1_000_000_000_000;
 
 fn is_code(text: &str, _: &()) -> garde::Result {
@@ -503,13 +502,14 @@ impl From<InputProblem> for huika_http::ApiError {
 }
 
 impl PurchaseBody {
-    /// The document that this body means; the hash is over the body as the caller sent it.
+    /// The document that this body means; the hash is over the body as the caller sent it, without the member.
     pub(super) fn into_intake(
-        self,
+        mut self,
         key: Option<IdempotencyKey>,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Intake, InputProblem> {
+        let member = member_ref(self.member.take(), &self.source)?;
         let input = InputHash::of(&self);
         let paid = Money::try_from(self.paid)?;
         let lines = match self.lines {
@@ -532,7 +532,7 @@ impl PurchaseBody {
             }],
         };
         Ok(Intake {
-            member: member_ref(self.member, &self.source)?,
+            member,
             document: Document::Purchase(PurchaseDocument {
                 source: self.source.parse()?,
                 external_no: self.external_order_no.parse()?,
@@ -547,7 +547,7 @@ impl PurchaseBody {
             }),
             key,
             input,
-            actor: actor.to_owned(),
+            actor: actor.clone(),
         })
     }
 }
@@ -592,15 +592,16 @@ impl RefundBody {
 
 impl UnlinkedRefundBody {
     pub(super) fn into_intake(
-        self,
+        mut self,
         key: IdempotencyKey,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Intake, InputProblem> {
+        let member = member_ref(self.member.take(), &self.source)?;
         let input = InputHash::of(&self);
         let Money { minor, currency } = Money::try_from(self.amount)?;
         Ok(Intake {
-            member: member_ref(self.member, &self.source)?,
+            member,
             document: Document::UnlinkedRefund(UnlinkedRefundDocument {
                 source: self.source.parse()?,
                 external_no: self.external_refund_no.parse()?,
@@ -611,7 +612,7 @@ impl UnlinkedRefundBody {
             }),
             key: Some(key),
             input,
-            actor: actor.to_owned(),
+            actor: actor.clone(),
         })
     }
 }
@@ -724,5 +725,40 @@ impl From<RefundView> for RefundViewBody {
             amount: money(view.amount_minor, view.currency),
             points: view.points,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_body_does_not_cover_the_member() {
+        let now = Timestamp::from_millis(0);
+        let key = || IdempotencyKey::try_new("k").unwrap();
+        let hash = |member: Option<serde_json::Value>| {
+            let mut purchase = json!({
+                "source": "pos", "external_order_no": "1", "paid": {"minor": 1, "currency": "CNY"},
+            });
+            let mut refund = json!({
+                "source": "pos", "external_refund_no": "1", "amount": {"minor": 1, "currency": "CNY"},
+            });
+            if let Some(member) = member {
+                purchase["member"] = member.clone();
+                refund["member"] = member;
+            }
+            let purchase: PurchaseBody = serde_json::from_value(purchase).unwrap();
+            let refund: UnlinkedRefundBody = serde_json::from_value(refund).unwrap();
+            let input = |intake: Result<Intake, InputProblem>| intake.ok().unwrap().input.0;
+            (
+                input(purchase.into_intake(None, &Actor::system("test"), now)),
+                input(refund.into_intake(key(), &Actor::system("test"), now)),
+            )
+        };
+        let anonymous = hash(None);
+        assert_eq!(hash(Some(json!({"phone": "13800138000"}))), anonymous);
+        assert_eq!(hash(Some(json!({"customer_no": "13800138001"}))), anonymous);
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn record_purchase(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<PurchaseBody>,
 ) -> ApiResult<(StatusCode, Json<ReceiptBody>)> {
-    let intake = body.into_intake(Some(key), actor.id(), orders.now())?;
+    let intake = body.into_intake(Some(key), &actor, orders.now())?;
     let receipt = orders.take_in(&actor, intake).await?;
     answer(&orders, receipt).await
 }
@@ -76,7 +76,7 @@ pub(super) async fn record_purchases_in_bulk(
     let mut items: Vec<Option<ReceiptItemBody>> = Vec::with_capacity(body.purchases.len());
     let mut intakes = Vec::with_capacity(body.purchases.len());
     for purchase in body.purchases {
-        match purchase.into_intake(None, actor.id(), now) {
+        match purchase.into_intake(None, &actor, now) {
             Ok(intake) => {
                 intakes.push(intake);
                 items.push(None);
@@ -164,7 +164,7 @@ pub(super) async fn record_unlinked_refund(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<UnlinkedRefundBody>,
 ) -> ApiResult<(StatusCode, Json<ReceiptBody>)> {
-    let intake = body.into_intake(key, actor.id(), orders.now())?;
+    let intake = body.into_intake(key, &actor, orders.now())?;
     let receipt = orders.take_in(&actor, intake).await?;
     answer(&orders, receipt).await
 }

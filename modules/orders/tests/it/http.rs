@@ -137,13 +137,13 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(status, 201);
         insta::assert_snapshot!(pretty(&receipt), @r#"
         {
-          "id": "pur_06xsavs000002",
+          "id": "pur_06xsavs000003",
           "member_id": "mbr_496x7x5ztafgb",
           "points": {
             "available": 268,
             "change": 268,
             "pending": 0,
-            "posting_id": "pst_06xsavs000003",
+            "posting_id": "pst_06xsavs000004",
             "shortfall": 0
           },
           "replayed": false,
@@ -191,13 +191,13 @@ huika_testing::db_test! { migrations = migrations,
           "amount_minor": 3400,
           "left_minor": 23400,
           "receipt": {
-            "id": "ref_06xsavs000006",
+            "id": "ref_06xsavs000007",
             "member_id": "mbr_496x7x5ztafgb",
             "points": {
               "available": 234,
               "change": -34,
               "pending": 0,
-              "posting_id": "pst_06xsavs000007",
+              "posting_id": "pst_06xsavs000008",
               "shortfall": 0
             },
             "replayed": false,
@@ -229,7 +229,7 @@ huika_testing::db_test! { migrations = migrations,
         {
           "channel": "pos",
           "external_order_no": "A-1001",
-          "id": "pur_06xsavs000002",
+          "id": "pur_06xsavs000003",
           "lines": [
             {
               "category": "coffee",
@@ -456,8 +456,10 @@ huika_testing::db_test! { migrations = migrations,
             let (answered, problem) = send(&app, method.clone(), &path, needed, &path[12..], &body).await;
             assert_eq!(answered, status, "{method} {path} {problem}");
         }
-        // A bulk refuses each purchase by itself.
-        let (status, answers) = send(&app, Method::POST, BULK, "orders.read", "", &many.to_string()).await;
-        assert_eq!((status, &answers["items"][0]["problem"]["code"]), (200, &json!("access.denied")));
+        let (status, problem) = send(&app, Method::POST, BULK, "orders.read", "", &many.to_string()).await;
+        assert_eq!((status, &problem["code"]), (403, &json!("access.denied")));
+        let meaningless = json!({"purchases": [changed(purchase(), "/paid/currency", json!("XXX"))]});
+        let (status, _) = send(&app, Method::POST, BULK, "orders.read", "", &meaningless.to_string()).await;
+        assert_eq!(status, 403, "nothing is told before the right is");
     }
 }

@@ -6,7 +6,7 @@ use huika_loyalty::TierChanged;
 use huika_members::{ExternalIdentity, Identity, MemberState};
 use huika_orders::{Document, MemberRef};
 
-use crate::shop::{Shop, changed, code, line, migrations, phone, sale, status};
+use crate::shop::{Shop, amount, changed, code, line, migrations, phone, sale, status};
 
 const NOBODY: MemberId = MemberId::from_i64(42);
 
@@ -136,6 +136,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(receipt.member_id, Some(member));
     }
 
+    /// A purchase is recorded in every state; what a state blocks is earning.
     async fn a_frozen_member_earns_and_a_blacklisted_or_closed_one_does_not(cx) {
         let shop = Shop::open(cx).await;
         let member = shop.member(1).await;
@@ -145,13 +146,18 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(shop.buy(member, "A-2", &[10_000]).await.points, 100);
         for state in [MemberState::Blacklisted, MemberState::Closed] {
             shop.set_state(member, state).await;
-            let refused = shop.take(sale(MemberRef::Id(member), "A-3", &[10_000], shop.now())).await;
-            assert_eq!(code(refused), "members.state_blocks");
+            let number = format!("A-{state}");
+            let bought = shop.buy(member, &number, &[10_000]).await;
+            assert_eq!((bought.points, bought.growth()), (0, None));
+            assert!(bought.why.unwrap().en.contains(&format!("the member is {state}")));
+            // There is nothing to take back from it.
+            let refunded = shop.refund(&number, &format!("R-{state}"), amount(4_000)).await.unwrap();
+            assert_eq!((refunded.receipt.points, refunded.left_minor), (0, 6_000));
             // What was recorded before is answered all the same.
             assert!(shop.take(first.clone()).await.unwrap().replayed);
         }
         assert_eq!(shop.amounts(member).await, (200, 0, 20_000));
-        assert_eq!(shop.count("orders_purchase").await, 2);
+        assert_eq!(shop.count("orders_purchase").await, 4);
         shop.assert_proven().await;
     }
 

@@ -12,6 +12,21 @@ use huika_orders::{MemberRef, RefundedPart, RefundedPart::Rest};
 use crate::shop::{Shop, amount, code, lines, migrations, refund, refund_by, sale, status};
 
 huika_testing::db_test! { migrations = migrations,
+    async fn a_refund_before_its_purchase_is_refused(cx) {
+        let shop = Shop::open(cx).await;
+        let member = shop.member(1).await;
+        shop.buy(member, "A-1", &[10_000]).await;
+        let dated = |number: &str, millis: i64| {
+            refund("A-1", number, amount(100), shop.now().plus_millis(millis))
+        };
+        let early = refund_by(&shop.orders, &shop.owner, &dated("R-1", -5 * 60_000 - 1), "R-1").await;
+        assert_eq!(code(early), "orders.refund_before_purchase");
+        // The clocks of two tills may differ.
+        assert!(refund_by(&shop.orders, &shop.owner, &dated("R-2", -5 * 60_000), "R-2").await.is_ok());
+        assert_eq!(shop.amounts(member).await, (99, 0, 9_900));
+        shop.assert_proven().await;
+    }
+
     async fn partial_refunds_take_back_their_share_and_the_last_one_the_rest(cx) {
         let shop = Shop::open(cx).await;
         let member = shop.member(1).await;
@@ -198,7 +213,7 @@ huika_testing::db_test! { migrations = migrations,
         let refund = shop.refund("A-1", "R-1", Rest).await.unwrap();
         assert_eq!(refund.receipt.points, -268);
         assert_eq!(shop.amounts(member).await, (-200, 0, 0));
-        let spend = PointsOperation::Redeem { points: 1, reason: "Mug".to_owned() };
+        let spend = PointsOperation::Redeem { points: 1, reason: "Mug".parse().unwrap() };
         let spend = huika_loyalty::PointsCommand { member_id: member, key: crate::shop::key("no"), operation: spend };
         assert_eq!(code(shop.loyalty.command_points(&shop.owner, spend).await), "ledger.insufficient");
 

@@ -1,9 +1,10 @@
 //! The same order again: after a lost answer, from two tills, with another content.
 
 use futures::future::join_all;
+use huika_members::Identity;
 use huika_orders::{MemberRef, Receipt};
 
-use crate::shop::{Shop, changed, code, key, migrations, sale, unlinked};
+use crate::shop::{Shop, changed, code, key, migrations, phone, sale, unlinked};
 
 huika_testing::db_test! { migrations = migrations,
     async fn the_same_order_is_answered_again(cx) {
@@ -52,6 +53,20 @@ huika_testing::db_test! { migrations = migrations,
         assert!(!shop.take(huika_orders::Intake { key: Some(key("refund")), ..refund }).await.unwrap().replayed);
         assert_eq!(shop.amounts(member).await, (199, 0, 19_900));
         assert_eq!(shop.amounts(other).await, (0, 0, 0));
+        shop.assert_proven().await;
+    }
+
+    /// The member is no part of the hash, whoever wrote the order down: names are compared by whom they lead to.
+    async fn the_same_order_by_another_name_of_the_member_is_answered_again(cx) {
+        let shop = Shop::open(cx).await;
+        let (member, _) = (shop.member(1).await, shop.member(2).await);
+        let by_phone = |number| MemberRef::Named(Identity::Phone(phone(number).parse().unwrap()));
+        let order = |owner| sale(owner, "A-1", &[10_000], shop.now());
+        shop.take(order(by_phone(1))).await.unwrap();
+        assert!(shop.take(order(MemberRef::Id(member))).await.unwrap().replayed);
+        assert_eq!(code(shop.take(order(by_phone(2))).await), "orders.order_conflict");
+        assert_eq!(code(shop.take(order(by_phone(3))).await), "orders.order_conflict", "nobody's phone");
+        assert_eq!(shop.amounts(member).await, (100, 0, 10_000));
         shop.assert_proven().await;
     }
 

@@ -122,8 +122,7 @@ impl Shop {
             .register(&self.owner, person)
             .await
             .unwrap()
-            .member
-            .id
+            .member_id
     }
 
     pub(crate) async fn set_state(&self, member_id: MemberId, state: MemberState) {
@@ -173,7 +172,7 @@ impl Shop {
     pub(crate) async fn redeem(&self, member_id: MemberId, text: &str, points: i64) -> PointsOutcome {
         let operation = PointsOperation::Redeem {
             points,
-            reason: "Mug".to_owned(),
+            reason: "Mug".parse().unwrap(),
         };
         self.points_command(member_id, text, operation).await
     }
@@ -216,6 +215,7 @@ impl Shop {
             .run_snapshot(|tx| {
                 Box::pin(async move {
                     let mut report = huika_ledger::verify_in_tx(tx, |_| ()).await?;
+                    Loyalty::verify_in_tx(tx, &mut report).await?;
                     Orders::verify_in_tx(tx, &mut report).await?;
                     Ok(report)
                 })
@@ -296,15 +296,15 @@ pub(crate) fn unlinked(member: MemberRef, number: &str, amount_minor: i64, refun
     intake(member, Document::UnlinkedRefund(document), Some(number))
 }
 
-/// A document whose input is itself.
+/// A document whose input is itself, without its member.
 pub(crate) fn intake(member: MemberRef, document: Document, text: Option<&str>) -> Intake {
-    let input = InputHash::of(&format!("{member:?} {document:?}"));
+    let input = InputHash::of(&document);
     Intake {
         document,
         member,
         key: text.map(key),
         input,
-        actor: "opr_test".to_owned(),
+        actor: Actor::with_all_rights("opr_test"),
     }
 }
 
@@ -314,7 +314,7 @@ pub(crate) fn changed(mut intake: Intake, change: impl FnOnce(&mut PurchaseDocum
         panic!("{intake:?} is no purchase")
     };
     change(purchase);
-    intake.input = InputHash::of(&format!("{:?} {:?}", intake.member, intake.document));
+    intake.input = InputHash::of(&intake.document);
     intake
 }
 
@@ -341,12 +341,7 @@ pub(crate) async fn refund_by(
     text: &str,
 ) -> Result<RefundReceipt, OrdersError> {
     orders
-        .refund(
-            actor,
-            document,
-            &key(text),
-            InputHash::of(&format!("{document:?}")),
-        )
+        .refund(actor, document, &key(text), InputHash::of(document))
         .await
 }
 

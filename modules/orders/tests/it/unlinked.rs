@@ -29,6 +29,26 @@ huika_testing::db_test! { migrations = migrations,
         shop.assert_proven().await;
     }
 
+    async fn an_operator_who_takes_back_without_a_purchase_is_on_record(cx) {
+        let shop = Shop::open(cx).await;
+        let member = shop.member(1).await;
+        let by_hand = unlinked(MemberRef::Id(member), "R-1", 10_000, shop.now());
+        for _ in 0..2 {
+            shop.take(by_hand.clone()).await.unwrap();
+        }
+        let till = Actor::with_all_rights("api_till");
+        let by_till = unlinked(MemberRef::Id(member), "R-2", 10_000, shop.now());
+        shop.take(huika_orders::Intake { actor: till, ..by_till }).await.unwrap();
+        let audit = huika_db::audit::list_audit(&mut &shop.db, None, 10).await.unwrap();
+        let details: Vec<_> = audit
+            .iter()
+            .filter(|entry| entry.action == "orders.refund_unlinked")
+            .map(|entry| &entry.detail)
+            .collect();
+        let expected = serde_json::json!({"member_id": member, "amount_minor": 10_000, "points": -100});
+        assert_eq!(details, [&expected]);
+    }
+
     async fn growth_may_fall_below_zero_and_points_as_far_as_the_rules_let_them(cx) {
         let shop = Shop::with(cx, |rules| rules.claw_back = NegativePolicy::GoNegative { limit: 100 }).await;
         let member = shop.member(1).await;

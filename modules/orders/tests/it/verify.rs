@@ -140,6 +140,31 @@ huika_testing::db_test! { migrations = migrations,
         shop.assert_found("growth is 10000, purchases less refunds give 10001").await;
     }
 
+    async fn points_that_were_never_posted_are_found(cx) {
+        let shop = Shop::open(cx).await;
+        history(&shop).await;
+        // Purchase and line edited to agree with each other.
+        let of_purchase = "purchase_id IN (SELECT purchase_id FROM orders_purchase WHERE external_no = 'B-1')";
+        shop.tamper("UPDATE orders_purchase SET points = points + 1 WHERE external_no = 'B-1'").await;
+        shop.tamper(&format!("UPDATE orders_purchase_line SET points = points + 1 WHERE {of_purchase}")).await;
+        shop.assert_found("it says 101 points, its posting moved 100").await;
+        shop.tamper("UPDATE orders_purchase SET points = points - 1 WHERE external_no = 'B-1'").await;
+        shop.tamper(&format!("UPDATE orders_purchase_line SET points = points - 1 WHERE {of_purchase}")).await;
+        shop.assert_proven().await;
+        shop.tamper("UPDATE orders_refund SET points = points - 1 WHERE external_no = 'A-2-R'").await;
+        shop.assert_found("it says -24 points, its posting moved -25").await;
+    }
+
+    async fn lines_of_refunds_that_do_not_add_up_are_found(cx) {
+        let shop = Shop::open(cx).await;
+        history(&shop).await;
+        shop.tamper("UPDATE orders_refund_line SET amount_minor = amount_minor + 1 WHERE amount_minor = 2500").await;
+        shop.assert_found("the refunds of a line do not add up to what was refunded of it").await;
+        shop.assert_found("its lines do not add up to it").await;
+        shop.tamper("DELETE FROM orders_refund_line WHERE amount_minor = 2501").await;
+        shop.assert_found("its lines do not add up to it").await;
+    }
+
     async fn lines_that_are_gone_are_found(cx) {
         let shop = Shop::open(cx).await;
         history(&shop).await;

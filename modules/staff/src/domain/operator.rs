@@ -1,6 +1,6 @@
 //! Operators and their addresses.
 
-use huika_core::{Actor, Id, IdKind, Timestamp};
+use huika_core::{Actor, Id, IdKind, OPERATOR_PREFIX, Timestamp};
 
 use super::error::StaffError;
 
@@ -8,7 +8,7 @@ use super::error::StaffError;
 #[derive(Debug)]
 pub enum OperatorKind {}
 impl IdKind for OperatorKind {
-    const PREFIX: &'static str = "opr";
+    const PREFIX: &'static str = OPERATOR_PREFIX;
 }
 /// The id of an operator.
 pub type OperatorId = Id<OperatorKind>;

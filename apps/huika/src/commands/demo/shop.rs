@@ -1,7 +1,7 @@
 //! A café as chance makes it: who its members are, when they come and what they have. Pure; the same seed gives the
 //! same shop.
 
-use huika_core::{Currency, Rng, Timestamp};
+use huika_core::{Actor, Currency, Rng, Timestamp};
 use huika_ledger::InputHash;
 use huika_members::{Code, MembersError, RegisterMember};
 use huika_orders::{
@@ -185,7 +185,7 @@ impl Visit {
             member,
             key: None,
             input,
-            actor: "system:demo".to_owned(),
+            actor: Actor::system("demo"),
         }
     }
 }

@@ -4,7 +4,7 @@ use huika_core::{Actor, Clock, IdempotencyKey, MemberId, Timestamp};
 use huika_db::Db;
 use huika_ledger::InputHash;
 use huika_loyalty::{PointsCommand, PointsOperation};
-use huika_members::MembersError;
+use huika_members::{MembersError, Reason};
 use huika_orders::{MemberRef, OrderNo, OrdersError, RefundDocument, RefundedPart};
 
 use super::shop::{Shop, Visit};
@@ -54,7 +54,7 @@ pub(super) async fn pass(
             .collect();
         let registered = db
             .run_tx("demo.register", |tx| {
-                Box::pin(services.members.register_many_in_tx(tx, commands.clone()))
+                Box::pin(services.members.register_many_in_tx(tx, &actor, commands.clone()))
             })
             .await?;
         let registered: Result<Vec<_>, MembersError> = registered.into_iter().collect();
@@ -118,6 +118,7 @@ async fn refund(
 /// Every fifth member tries to spend some points; whoever has too few keeps them.
 async fn spend(services: &Services, actor: &Actor, ids: &[MemberId], until: i64) -> Result<(), Failure> {
     let turn = (until / STEP_DAYS).unsigned_abs() as usize % 5;
+    let reason: Reason = "免费咖啡 · a free coffee".parse()?;
     let commands: Vec<PointsCommand> = ids
         .iter()
         .skip(turn)
@@ -127,7 +128,7 @@ async fn spend(services: &Services, actor: &Actor, ids: &[MemberId], until: i64)
             key: IdempotencyKey::derived("demo-spend", until),
             operation: PointsOperation::Redeem {
                 points: SPENT_POINTS,
-                reason: "免费咖啡 · a free coffee".into(),
+                reason: reason.clone(),
             },
         })
         .collect();

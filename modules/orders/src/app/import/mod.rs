@@ -21,7 +21,10 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use huika_core::{Actor, Currency, IdempotencyKey, MemberId};
-use huika_db::{DbError, Tx};
+use huika_db::{
+    DbError, Tx,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 use huika_ledger::InputHash;
 use huika_members::{Code, ExternalIdentity, PhoneNumber, RegisterMember};
 use serde::Serialize;
@@ -108,11 +111,11 @@ pub struct ImportSummary {
     pub documents_imported: i64,
     /// Documents that were known already.
     pub documents_known: i64,
-    /// Rows that this run refused.
+    /// Rows of the file that were refused, by earlier runs included.
     pub rows_refused: i64,
-    /// The first refusals.
+    /// The first refusals of this run.
     pub refused: Vec<RefusedRow>,
-    /// Whether an earlier run had finished the file, so that nothing was left to do.
+    /// Whether an earlier run had taken in the whole file, so that nothing was left to do.
     pub finished_before: bool,
 }
 
@@ -163,7 +166,8 @@ struct Item {
 }
 
 impl Orders {
-    /// Imports a file, or goes on with one that was stopped.
+    /// Imports a file, or goes on with one that was stopped. One of which rows were refused is read again from its
+    /// beginning: what stood in their way may be gone.
     ///
     /// # Errors
     /// [`OrdersError::FileInvalid`] when the file cannot be read as this format at all; otherwise when the
@@ -176,6 +180,7 @@ impl Orders {
     ) -> Result<ImportSummary, OrdersError> {
         actor.authorize(&RECORD)?;
         actor.authorize(&REFUND)?;
+        actor.authorize(&huika_members::permission::REGISTER)?;
         let program = self.loyalty.program_now().await?;
         if program.rules.currency != options.currency {
             return Err(OrdersError::CurrencyMismatch {
@@ -185,7 +190,9 @@ impl Orders {
         }
         let file_hash = hash_file(options.path.clone()).await?;
         let source = options.source.as_str();
-        let state = self.open_import(source, &file_hash, options.format).await?;
+        let state = self
+            .open_import(actor, source, &file_hash, options.format)
+            .await?;
         let summary = ImportSummary {
             rows_read: state.rows_done,
             finished_before: state.finished,
@@ -226,11 +233,13 @@ impl Orders {
         self.save_import(source, &file_hash, course.state, finished)
             .await?;
         course.summary.rows_read = rows;
+        course.summary.rows_refused = finished.rows_refused;
         Ok(course.summary)
     }
 
     async fn open_import(
         &self,
+        actor: &Actor,
         source: &str,
         file_hash: &str,
         format: ImportFormat,
@@ -240,9 +249,34 @@ impl Orders {
             .run_tx("orders.import_open", |tx| {
                 Box::pin(async move {
                     store::import_start(tx, source, file_hash, format.name(), now).await?;
-                    Ok(store::import_load(tx, source, file_hash)
+                    let mut state = store::import_load(tx, source, file_hash)
                         .await?
-                        .unwrap_or_default())
+                        .unwrap_or_default();
+                    if state.finished && state.rows_refused == 0 {
+                        return Ok(state);
+                    }
+                    if state.finished {
+                        let before = state;
+                        state = ImportState {
+                            rows_done: 0,
+                            rows_refused: 0,
+                            finished: false,
+                            ..before
+                        };
+                        if !store::import_save(tx, source, file_hash, &before, &state, now).await? {
+                            return Err(running_twice());
+                        }
+                    }
+                    let entry = AuditEntry {
+                        actor,
+                        action: "orders.import",
+                        subject: source.to_owned(),
+                        detail: serde_json::json!({
+                            "file_hash": file_hash, "format": format.name(), "rows_done": state.rows_done,
+                        }),
+                    };
+                    record_audit_in_tx(tx, &self.ids, entry).await?;
+                    Ok(state)
                 })
             })
             .await
@@ -317,7 +351,6 @@ impl Orders {
         summary.documents_imported += taken.imported;
         summary.documents_known += taken.known;
         for (refusal, row) in taken.refused {
-            summary.rows_refused += refusal.rows;
             open_refusals.push(refusal);
             if summary.refused.len() < LISTED_REFUSALS {
                 summary.refused.push(row);
@@ -349,62 +382,92 @@ impl Orders {
             }
         }
         let owners = self
-            .register_owners_in_tx(tx, options, &documents, &mut taken)
+            .register_owners_in_tx(tx, actor, options, &documents, &mut taken)
             .await?;
-        let mut intakes = Vec::with_capacity(documents.len());
-        let mut items = Vec::with_capacity(documents.len());
-        for (item, owner, document) in documents {
-            let member = match owners.get(owner) {
-                Some(member_id) => MemberRef::Id(*member_id),
-                None if owner.is_nobody() => MemberRef::Anonymous,
-                None => continue,
-            };
-            intakes.push(Intake {
-                input: own::input_hash(owner, document),
-                document: document.clone(),
-                member,
-                key: None,
-                actor: actor.id().to_owned(),
-            });
-            items.push(item);
-        }
-        for (result, item) in self
-            .taker()
-            .take_in_tx(tx, &intakes)
-            .await?
+        let intakes: Vec<(&Item, Intake)> = documents
             .into_iter()
-            .zip(items)
-        {
+            .filter_map(|(item, owner, document)| {
+                let member = match owners.get(owner) {
+                    Some(member_id) => MemberRef::Id(*member_id),
+                    None if owner.is_nobody() => MemberRef::Anonymous,
+                    None => return None,
+                };
+                let intake = Intake {
+                    input: InputHash::of(document),
+                    document: document.clone(),
+                    member,
+                    key: None,
+                    actor: actor.clone(),
+                };
+                Some((item, intake))
+            })
+            .collect();
+        let mut intakes = intakes.into_iter().peekable();
+        // In the order of the file: a refund takes back from what stands before it, and lowers the growth on
+        // which the purchases behind it are settled.
+        for item in batch {
+            let Record::LinkedRefund(refund) = &item.record else {
+                continue;
+            };
+            let run = std::iter::from_fn(|| intakes.next_if(|(other, _)| other.line < item.line)).collect();
+            self.take_run_in_tx(tx, run, &mut taken).await?;
+            self.take_refund_in_tx(tx, actor, item, refund, &mut taken)
+                .await?;
+        }
+        self.take_run_in_tx(tx, intakes.collect(), &mut taken).await?;
+        Ok(taken)
+    }
+
+    /// Takes in documents between which no refund stands.
+    async fn take_run_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        run: Vec<(&Item, Intake)>,
+        taken: &mut Taken,
+    ) -> Result<(), OrdersError> {
+        if run.is_empty() {
+            return Ok(());
+        }
+        let (items, intakes): (Vec<&Item>, Vec<Intake>) = run.into_iter().unzip();
+        let results = self.taker().take_in_tx(tx, &intakes).await?;
+        for (result, item) in results.into_iter().zip(items) {
             match result {
                 Ok(receipt) if receipt.replayed => taken.known += 1,
                 Ok(_) => taken.imported += 1,
                 Err(refused) => taken.refuse(item, &refused),
             }
         }
-        for item in batch {
-            let Record::LinkedRefund(refund) = &item.record else {
-                continue;
-            };
-            let refunded_at = refund.refunded_at.as_millis();
-            let part = own::part_text(&refund.part);
-            let input = InputHash::of(&(refund.purchase_no.as_str(), refunded_at, part));
-            let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
-            let key = IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
-            match self.refund_in_tx(tx, actor, refund, &key, input).await {
-                Ok(done) if done.receipt.replayed => taken.known += 1,
-                Ok(_) => taken.imported += 1,
-                // What the database did must end the transaction; a refusal refuses itself alone.
-                Err(error) if comes_from_the_database(&error) => return Err(error),
-                Err(refused) => taken.refuse(item, &refused),
-            }
+        Ok(())
+    }
+
+    async fn take_refund_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: &Actor,
+        item: &Item,
+        refund: &RefundDocument,
+        taken: &mut Taken,
+    ) -> Result<(), OrdersError> {
+        let digest = InputHash::of(&(refund.source.as_str(), refund.external_no.as_str()));
+        let key = IdempotencyKey::derived("refund", data_encoding::HEXLOWER.encode(&digest.0[..16]));
+        match self
+            .refund_in_tx(tx, actor, refund, &key, InputHash::of(refund))
+            .await
+        {
+            Ok(done) if done.receipt.replayed => taken.known += 1,
+            Ok(_) => taken.imported += 1,
+            // What the database did must end the transaction; a refusal refuses itself alone.
+            Err(error) if comes_from_the_database(&error) => return Err(error),
+            Err(refused) => taken.refuse(item, &refused),
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Registers the customers of documents, known or new, and refuses documents of those who cannot be.
     async fn register_owners_in_tx(
         &self,
         tx: &mut Tx<'_>,
+        actor: &Actor,
         options: &ImportOptions,
         documents: &[(&Item, &Owner, &Document)],
         taken: &mut Taken,
@@ -426,7 +489,7 @@ impl Orders {
             }
         }
         let mut owners = HashMap::new();
-        let results = self.members.register_many_in_tx(tx, commands).await?;
+        let results = self.members.register_many_in_tx(tx, actor, commands).await?;
         for (owner, result) in wanted.into_iter().zip(results) {
             match result {
                 Ok(registered) => drop(owners.insert(owner.clone(), registered.member_id)),

@@ -8,7 +8,6 @@ use std::{
 
 use csv::StringRecord;
 use huika_core::{Currency, Timestamp};
-use huika_ledger::InputHash;
 use huika_members::Code;
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::Deserialize;
@@ -16,10 +15,10 @@ use serde::Deserialize;
 use super::{Emit, Item, Owner, Record, RefusedRow, clean, refused};
 use crate::{
     Document, LineDocument, OrderNo, OrdersError, PurchaseDocument, PurchaseKind, RefundDocument,
-    RefundedPart, UnlinkedRefundDocument,
+    RefundedPart, UnlinkedRefundDocument, domain::MAX_LINES,
 };
 
-/// The longest line of a file of JSON lines.
+/// The longest line of a file.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// The largest number of pieces of one line.
 const MAX_QUANTITY: i64 = 1_000_000_000;
@@ -106,15 +105,20 @@ struct Open {
 }
 
 impl Open {
-    /// A bad row belongs to its document too, so that it takes all of it along.
-    fn continues_with(&self, kind: &str, order_no: &str) -> bool {
-        !order_no.is_empty() && self.kind == kind && self.order_no == order_no
+    /// A bad row belongs to its document too, so that it takes all of it along. One that cannot be read as far as
+    /// its number may belong to the document that is open: better none of it than a part.
+    fn continues_with(&self, kind: &str, order_no: &str, bad: bool) -> bool {
+        if order_no.is_empty() {
+            return bad;
+        }
+        self.kind == kind && self.order_no == order_no
     }
 
     fn join(&mut self, line: u64, row: Result<Head, RefusedRow>) {
         self.rows += 1;
         let problem = match (&mut self.head, row) {
             (Ok(head), Ok(row)) => match head.difference(&row) {
+                None if head.lines.len() >= MAX_LINES => too_many_lines(line),
                 None => return head.lines.extend(row.lines),
                 Some(column) => refused(
                     line,
@@ -130,33 +134,39 @@ impl Open {
 }
 
 /// Reads our CSV. Rows of one document follow each other and agree in all but the line's own columns.
+///
+/// A record is one physical line: a quote that is never closed spoils its own line and no other.
 pub(super) fn read_csv(
     input: Box<dyn Read>,
     source: &Code,
     currency: Currency,
     emit: Emit<'_>,
 ) -> Result<i64, OrdersError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(input);
-    let columns = Columns::of(reader.byte_headers().map_err(|_| broken_off(0))?)?;
+    let mut lines = Lines::of(input);
+    let columns = loop {
+        match lines.next(0)? {
+            Some(Ok("")) => {}
+            Some(Ok(text)) => break Columns::of(&cells(text))?,
+            Some(Err(_)) | None => break Columns::of(&StringRecord::new())?,
+        }
+    };
     let mut rows = 0;
     let mut open: Option<Open> = None;
-    let mut record = csv::ByteRecord::new();
     loop {
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if error.is_io_error() => return Err(broken_off(rows)),
-            Err(_) => continue,
-        }
-        let line = record.position().map_or(0, csv::Position::line);
-        let text = StringRecord::from_byte_record_lossy(record.clone());
+        let Some(read) = lines.next(rows)? else { break };
+        let (text, intact) = match read {
+            Ok("") => continue,
+            Ok(text) => (cells(text), one_record(text)),
+            Err(too_long) => (StringRecord::new(), Err(too_long)),
+        };
+        let line = lines.number;
         let (kind, order_no) = (columns.cell(&text, "kind"), columns.cell(&text, "order_no"));
-        let row = csv_row(&text, &columns, line, currency);
+        let row = match intact {
+            Ok(()) => csv_row(&text, &columns, line, currency),
+            Err(broken) => Err(broken.refusal(line)),
+        };
         match &mut open {
-            Some(open) if open.continues_with(kind, order_no) => open.join(line, row),
+            Some(open) if open.continues_with(kind, order_no, row.is_err()) => open.join(line, row),
             _ => {
                 let next = Open {
                     line,
@@ -189,48 +199,99 @@ pub(super) fn read_jsonl(
     currency: Currency,
     emit: Emit<'_>,
 ) -> Result<i64, OrdersError> {
-    let mut reader = BufReader::new(input);
+    let mut lines = Lines::of(input);
     let mut rows = 0;
-    let mut buffer = Vec::new();
-    loop {
-        buffer.clear();
-        let read = (&mut reader)
-            .take(MAX_LINE_BYTES as u64 + 1)
-            .read_until(b'\n', &mut buffer);
-        let length = match read {
-            Ok(0) => return Ok(rows),
-            Ok(length) => length,
-            Err(_) => return Err(broken_off(rows)),
-        };
+    while let Some(read) = lines.next(rows)? {
         rows += 1;
-        let line = rows as u64;
-        let head = if length > MAX_LINE_BYTES {
-            if buffer.last() != Some(&b'\n') && skip_line(&mut reader).is_err() {
-                return Err(broken_off(rows));
-            }
-            Err(refused(
-                line,
-                format!("line {line} is longer than {MAX_LINE_BYTES} bytes"),
-                format!("第 {line} 行超过 {MAX_LINE_BYTES} 字节"),
-            ))
-        } else {
-            let text = String::from_utf8_lossy(&buffer);
-            let text = text.trim_start_matches('\u{feff}').trim();
-            if text.is_empty() {
-                continue;
-            }
-            serde_json::from_str::<Head>(text).map_err(|error| {
+        let head = match read {
+            Ok("") => continue,
+            Ok(text) => serde_json::from_str::<Head>(text).map_err(|error| {
                 let error = clean(&error.to_string(), 200);
-                refused(
-                    line,
-                    format!("line {line} is no document: {error}"),
-                    format!("第 {line} 行格式错误：{error}"),
-                )
-            })
+                (error.clone(), error)
+            }),
+            Err(too_long) => Err(too_long.words()),
         };
+        let line = lines.number;
+        let head = head.map_err(|(en, zh)| {
+            refused(
+                line,
+                format!("line {line} is no document: {en}"),
+                format!("第 {line} 行格式错误：{zh}"),
+            )
+        });
         if !send(line, 1, rows, head, source, currency, emit) {
             return Err(OrdersError::Stopping);
         }
+    }
+    Ok(rows)
+}
+
+/// The physical lines of a file, none of them kept longer than [`MAX_LINE_BYTES`].
+struct Lines {
+    reader: BufReader<Box<dyn Read>>,
+    bytes: Vec<u8>,
+    text: String,
+    /// The line that was read last, counted from 1.
+    number: u64,
+}
+
+/// Why a line is no record.
+#[derive(Debug, Clone, Copy)]
+enum BrokenLine {
+    TooLong,
+    QuoteOpen,
+}
+
+impl BrokenLine {
+    fn words(self) -> (String, String) {
+        match self {
+            Self::TooLong => (
+                format!("it is longer than {MAX_LINE_BYTES} bytes"),
+                format!("超过 {MAX_LINE_BYTES} 字节"),
+            ),
+            Self::QuoteOpen => (
+                "a quote is opened and not closed: a record is one line, and a quote within a text is doubled".into(),
+                "引号未成对：每条记录占一行，文本中的引号须写两遍".into(),
+            ),
+        }
+    }
+
+    fn refusal(self, line: u64) -> RefusedRow {
+        let (en, zh) = self.words();
+        refused(line, format!("line {line}: {en}"), format!("第 {line} 行：{zh}"))
+    }
+}
+
+impl Lines {
+    fn of(input: Box<dyn Read>) -> Self {
+        Self {
+            reader: BufReader::new(input),
+            bytes: Vec::new(),
+            text: String::new(),
+            number: 0,
+        }
+    }
+
+    /// The next line without its end and blanks around it; `rows` are those that were read before it.
+    fn next(&mut self, rows: i64) -> Result<Option<Result<&str, BrokenLine>>, OrdersError> {
+        self.bytes.clear();
+        let length = (&mut self.reader)
+            .take(MAX_LINE_BYTES as u64 + 1)
+            .read_until(b'\n', &mut self.bytes)
+            .map_err(|_| broken_off(rows))?;
+        if length == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if length > MAX_LINE_BYTES {
+            if self.bytes.last() != Some(&b'\n') {
+                skip_line(&mut self.reader).map_err(|_| broken_off(rows))?;
+            }
+            return Ok(Some(Err(BrokenLine::TooLong)));
+        }
+        self.text.clear();
+        self.text.push_str(&String::from_utf8_lossy(&self.bytes));
+        Ok(Some(Ok(self.text.trim_start_matches('\u{feff}').trim())))
     }
 }
 
@@ -247,6 +308,31 @@ fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
     }
 }
 
+/// Quotes come in pairs: around a text, and doubled within it.
+fn one_record(text: &str) -> Result<(), BrokenLine> {
+    if text.bytes().filter(|byte| *byte == b'"').count() % 2 == 0 {
+        Ok(())
+    } else {
+        Err(BrokenLine::QuoteOpen)
+    }
+}
+
+/// The cells of one line; of a broken one those before the break are right.
+fn cells(line: &str) -> StringRecord {
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .has_headers(false)
+        .trim(csv::Trim::All)
+        .buffer_capacity(line.len().max(1))
+        .from_reader(line.as_bytes());
+    let mut record = StringRecord::new();
+    // The line is text already, and a flexible reader refuses no number of cells.
+    if reader.read_record(&mut record).is_err() {
+        record.clear();
+    }
+    record
+}
+
 fn broken_off(rows: i64) -> OrdersError {
     OrdersError::FileInvalid {
         en: format!("it breaks off after row {rows}."),
@@ -261,12 +347,10 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(header: &csv::ByteRecord) -> Result<Self, OrdersError> {
+    fn of(header: &StringRecord) -> Result<Self, OrdersError> {
         let invalid = |en: String, zh: String| Err(OrdersError::FileInvalid { en, zh });
         let mut places = HashMap::new();
         for (at, name) in header.iter().enumerate() {
-            let name = String::from_utf8_lossy(name);
-            let name = name.trim_start_matches('\u{feff}');
             let Some(known) = REQUIRED.iter().chain(&OPTIONAL).find(|known| **known == name) else {
                 let name = clean(name, 40);
                 return invalid(
@@ -379,6 +463,14 @@ impl Line {
     }
 }
 
+fn too_many_lines(line: u64) -> RefusedRow {
+    refused(
+        line,
+        format!("line {line}: a document has at most {MAX_LINES} lines"),
+        format!("第 {line} 行：每个单据最多 {MAX_LINES} 行明细"),
+    )
+}
+
 fn not_valid(line: u64, field: &str) -> RefusedRow {
     refused(
         line,
@@ -420,6 +512,9 @@ fn record(head: Head, line: u64, source: &Code, currency: Currency) -> Result<Re
     };
     let external_no: OrderNo = head.order_no.parse().map_err(|_| wrong("order_no"))?;
     let at: Timestamp = head.at.parse().map_err(|_| wrong("at"))?;
+    if head.lines.len() > MAX_LINES {
+        return Err(too_many_lines(line));
+    }
     let mut lines: Vec<LineDocument> = Vec::with_capacity(head.lines.len().max(1));
     for item in &head.lines {
         lines.push(item.document().map_err(wrong)?);
@@ -494,46 +589,5 @@ fn minor_of(text: &str) -> Option<i64> {
         amount.to_i64()
     } else {
         None
-    }
-}
-
-/// The input of a document of a file, by which a changed document of a known number is told.
-pub(super) fn input_hash(owner: &Owner, document: &Document) -> InputHash {
-    let owner = (&owner.customer_no, &owner.phone);
-    let line = |item: &LineDocument| {
-        (
-            item.sku.clone(),
-            item.name.clone(),
-            item.category.clone(),
-            item.quantity,
-            item.amount_minor,
-        )
-    };
-    match document {
-        Document::Purchase(purchase) => InputHash::of(&(
-            owner,
-            "purchase",
-            purchase.placed_at.as_millis(),
-            purchase.currency.code(),
-            purchase.paid_minor,
-            purchase.lines.iter().map(line).collect::<Vec<_>>(),
-        )),
-        Document::UnlinkedRefund(refund) => InputHash::of(&(
-            owner,
-            "refund",
-            refund.refunded_at.as_millis(),
-            refund.currency.code(),
-            refund.amount_minor,
-            refund.lines.iter().map(line).collect::<Vec<_>>(),
-        )),
-    }
-}
-
-/// What a linked refund gives back, as text for its hash.
-pub(super) fn part_text(part: &RefundedPart) -> String {
-    match part {
-        RefundedPart::Rest => "rest".to_owned(),
-        RefundedPart::Amount { minor, currency } => format!("{minor} {currency}"),
-        RefundedPart::Lines(lines) => format!("{lines:?}"),
     }
 }
