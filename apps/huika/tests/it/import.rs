@@ -51,11 +51,13 @@ async fn purchases(cx: &TestDb) -> i64 {
 
 /// What the shop's figures are, and that everything adds up.
 fn figures(place: &Place, url: &str) -> [Value; 2] {
-    let verified = place
+    let mut verified = place
         .huika(&["verify", "--json", "--database-url", url])
         .done()
         .json();
     assert_eq!(verified["clean"], true, "{verified}");
+    // The digest covers ids, which every database draws for itself.
+    verified["ledger"]["digest"] = Value::Null;
     let report = place
         .huika(&["report", "--json", "--database-url", url])
         .done()

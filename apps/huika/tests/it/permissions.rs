@@ -292,7 +292,7 @@ async fn pages_and_probes_need_no_credentials_and_show_no_data() {
     let id = member["id"].as_str().unwrap();
     let secrets = [
         id,
-        member["card_number"].as_str().unwrap(),
+        member["member"]["card_number"].as_str().unwrap(),
         "8123",
         "王二麻",
         &token,
