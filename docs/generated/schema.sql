@@ -180,7 +180,7 @@ CREATE TABLE members_key (
   CONSTRAINT pk_members_key PRIMARY KEY (member_id)
 ) WITHOUT ROWID;
 
--- The only global names (scale.md rule 4): each belongs to one member.
+-- The only global names (ADR 7, rule 3): each belongs to one member.
 CREATE TABLE members_identity (
   -- phone, card or external.
   kind TEXT NOT NULL,
@@ -654,7 +654,7 @@ CREATE TABLE members_key (
   CONSTRAINT pk_members_key PRIMARY KEY (member_id)
 ) ;
 
--- The only global names (scale.md rule 4): each belongs to one member.
+-- The only global names (ADR 7, rule 3): each belongs to one member.
 CREATE TABLE members_identity (
   -- phone, card or external.
   kind VARCHAR(16) COLLATE "C" NOT NULL,
@@ -1128,7 +1128,7 @@ CREATE TABLE members_key (
   CONSTRAINT pk_members_key PRIMARY KEY (member_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- The only global names (scale.md rule 4): each belongs to one member.
+-- The only global names (ADR 7, rule 3): each belongs to one member.
 CREATE TABLE members_identity (
   -- phone, card or external.
   kind VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -113,7 +113,7 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// Codes of collisions (scale.md rule 25): PostgreSQL, MySQL and MariaDB, TiDB, SQLite.
+/// Codes of collisions (ADR 7, rule 15): PostgreSQL, MySQL and MariaDB, TiDB, SQLite.
 const CONTENTION: [&str; 20] = [
     "40001", "40P01", "55P03", // serialization failure, deadlock, lock not available
     "1205", "1213", "1020", "1180", // lock wait, deadlock, record changed, Galera certification

@@ -6,7 +6,7 @@
 //! - [`Migration`]s, the [`outbox`], the [`jobs`] queue, the [`audit`] log, [`Batcher`] and [`backup`] build on that.
 //!
 //! Nothing here knows a business word. Decisions about value never rely on `FOR UPDATE`, `SKIP LOCKED`,
-//! advisory locks or isolation above READ COMMITTED (scale.md rules 14 to 18 and 27).
+//! advisory locks or isolation above READ COMMITTED (ADR 7, rules 6 to 10).
 
 pub mod audit;
 pub mod backup;

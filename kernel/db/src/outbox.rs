@@ -20,7 +20,7 @@ use crate::{
 
 /// Events that one transaction turns into jobs, at most.
 const EVENTS_PER_ROUND: usize = 200;
-/// Rows that one transaction writes, at most (scale.md rule 24).
+/// Rows that one transaction writes, at most (ADR 7, rule 11).
 const ROWS_PER_ROUND: usize = 500;
 /// Stands before a subscriber's name in the name of its queue.
 const QUEUE_PREFIX: &str = "outbox.";

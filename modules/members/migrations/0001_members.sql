@@ -29,7 +29,7 @@ CREATE TABLE members_key (
   CONSTRAINT pk_members_key PRIMARY KEY (member_id)
 ) {clustered};
 
--- The only global names (scale.md rule 4): each belongs to one member.
+-- The only global names (ADR 7, rule 3): each belongs to one member.
 CREATE TABLE members_identity (
   -- phone, card or external.
   kind {key(16)} NOT NULL,

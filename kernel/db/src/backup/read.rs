@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Db, Executor, Migration, Param, Params, dialect::Insert, migrate, params, pending_migrations};
 
-/// Rows that are inserted in one transaction (scale.md rule 24), or fewer when they are long: a statement must
+/// Rows that are inserted in one transaction (ADR 7, rule 11), or fewer when they are long: a statement must
 /// fit into the smallest packet that a server is usually set to.
 const BATCH_ROWS: usize = 500;
 const BATCH_BYTES: usize = 1 << 20;

@@ -2,7 +2,7 @@
 //!
 //! - A job is enqueued in the caller's transaction, so it exists exactly when its reason does.
 //! - A worker holds a job by a lease with a fencing token. It claims by a conditional update and needs no
-//!   `SKIP LOCKED` (scale.md rule 17). A worker whose fence is old has lost the job: it cannot finish it.
+//!   `SKIP LOCKED` (ADR 7, rule 8). A worker whose fence is old has lost the job: it cannot finish it.
 //! - A body may run again after a crash or a lost lease, and two runs may overlap: bodies are safe to repeat.
 //! - Finished jobs are deleted. One that keeps failing is kept as dead until an operator replays or discards it.
 

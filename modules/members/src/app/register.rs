@@ -1,6 +1,6 @@
 //! Registration. Idempotent by identity: whoever is known comes back as the same member.
 //!
-//! Names are claimed before members are created (scale.md rule 22). Of two transactions that want one name
+//! Names are claimed before members are created (ADR 7, rule 3). Of two transactions that want one name
 //! the second waits for the first, finds that it came too late, and runs again as a look-up. A name whose
 //! member cannot be seen yet, after a crash inside a commit over two shards, is waited for in the same way.
 

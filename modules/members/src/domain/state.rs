@@ -38,7 +38,7 @@ impl MemberState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Normal, Self::Frozen, Self::Blacklisted, Self::Closed];
 
-    /// Whether a member in this state may do something. The table of semantics.md 3.1.
+    /// Whether a member in this state may do something.
     pub fn allows(self, action: MemberAction) -> bool {
         use MemberAction::{Burn, Earn, Evaluate, Expire, LogIn, Receive};
         match (self, action) {

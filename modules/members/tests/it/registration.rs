@@ -201,8 +201,8 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         assert_eq!(cards.len(), 2);
     }
 
-    /// A crash inside a commit over two shards can leave a name without its member for a while (scale.md
-    /// rule 22): that is no reason to make a second member.
+    /// A crash inside a commit over two shards can leave a name without its member for a while (ADR 7,
+    /// rule 3): that is no reason to make a second member.
     async fn a_name_whose_member_cannot_be_seen_yet_is_waited_for(cx) {
         let shop = Shop::open(&cx);
         let member = shop.members.register(&shop.owner, person(PHONE, "")).await.unwrap().member.unwrap();
