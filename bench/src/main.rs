@@ -38,6 +38,10 @@ use clap::Parser as _;
 
 use crate::options::{Cli, Command};
 
+/// The allocator of the server, so that the baseline is no slower for its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     // The load takes one thread, so that the server has the rest of the machine. The baseline is a server itself.

@@ -1,5 +1,7 @@
 //! The admin API: the versions of the programme.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{Bilingual, Currency, Rate, Rounding, Timestamp};
@@ -177,7 +179,7 @@ pub(super) struct ProgramVersionBody {
 #[utoipa::path(get, path = "/api/admin/v1/program-versions", tag = "loyalty",
     responses((status = 200, body = Page<ProgramVersionBody>, description = "Every version."), Problems))]
 pub(super) async fn list_program_versions(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
 ) -> ApiResult<Json<Page<ProgramVersionBody>>> {
     let versions = loyalty.program_versions(&actor).await?;
@@ -193,7 +195,7 @@ pub(super) async fn list_program_versions(
 #[utoipa::path(post, path = "/api/admin/v1/program-versions", tag = "loyalty", request_body = PublishProgramBody,
     responses((status = 201, body = ProgramVersionBody, description = "The version is published."), Problems))]
 pub(super) async fn publish_program(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     Body(body): Body<PublishProgramBody>,
 ) -> ApiResult<(StatusCode, Json<ProgramVersionBody>)> {
@@ -211,7 +213,7 @@ pub(super) async fn publish_program(
     params(("version" = i64, Path, description = "The version.", minimum = 1, example = 2)),
     responses((status = 200, body = ProgramVersionBody, description = "The version is withdrawn."), Problems))]
 pub(super) async fn withdraw_program(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     Path(VersionPath { version }): Path<VersionPath>,
 ) -> ApiResult<Json<ProgramVersionBody>> {

@@ -5,6 +5,8 @@ mod bodies;
 mod open;
 
 pub use bodies::{BilingualBody, NextTierBody, PointsBalanceBody, TierProgressBody};
+use std::sync::Arc;
+
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Loyalty;
@@ -25,12 +27,12 @@ pub fn router(loyalty: Loyalty) -> OpenApiRouter {
         .routes(routes!(open::return_points))
         .routes(routes!(admin::list_program_versions, admin::publish_program))
         .routes(routes!(admin::withdraw_program))
-        .with_state(loyalty)
+        .with_state(Arc::new(loyalty))
 }
 
 /// The routes whose bodies hold many commands and may be larger.
 pub fn bulk_router(loyalty: Loyalty) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(open::command_points_in_bulk))
-        .with_state(loyalty)
+        .with_state(Arc::new(loyalty))
 }

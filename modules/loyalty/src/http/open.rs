@@ -1,5 +1,7 @@
 //! The open API: tills, shops and other systems, and operators alike.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{IdempotencyKey, MemberId, Timestamp};
@@ -166,7 +168,7 @@ pub(super) struct PointsBulkItemResultBody {
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = StandingBody, description = "Where the member stands now."), Problems))]
 pub(super) async fn show_standing(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<StandingBody>> {
@@ -180,7 +182,7 @@ pub(super) async fn show_standing(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = Page<TierChangeBody>, description = "At most 200 changes."), Problems))]
 pub(super) async fn list_tier_changes(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<Page<TierChangeBody>>> {
@@ -209,7 +211,7 @@ pub(super) async fn list_tier_changes(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = PointsBalanceBody, description = "The account now; zeros before the first entry."), Problems))]
 pub(super) async fn show_points(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<PointsBalanceBody>> {
@@ -223,7 +225,7 @@ pub(super) async fn show_points(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), PageQuery),
     responses((status = 200, body = Page<PointsEntryBody>, description = "A page of entries."), Problems))]
 pub(super) async fn list_points_entries(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     Query(query): Query<PageQuery>,
@@ -244,7 +246,7 @@ pub(super) async fn list_points_entries(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), PageQuery),
     responses((status = 200, body = Page<PointsLotBody>, description = "A page of the lots that are not used up."), Problems))]
 pub(super) async fn list_points_lots(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     Query(query): Query<PageQuery>,
@@ -270,7 +272,7 @@ pub(super) async fn list_points_lots(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are granted."), Problems))]
 pub(super) async fn earn_points(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -290,7 +292,7 @@ pub(super) async fn earn_points(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are spent."), Problems))]
 pub(super) async fn redeem_points(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -310,7 +312,7 @@ pub(super) async fn redeem_points(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are set aside."), Problems))]
 pub(super) async fn hold_points(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -331,7 +333,7 @@ pub(super) async fn hold_points(
         ("hold_id" = String, Path, description = "The hold.", example = "hld_01hpw4v5z6k8f"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are spent."), Problems))]
 pub(super) async fn post_hold(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     Path(HoldPath { member_id, hold_id }): Path<HoldPath>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -353,7 +355,7 @@ pub(super) async fn post_hold(
         ("hold_id" = String, Path, description = "The hold.", example = "hld_01hpw4v5z6k8f"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are free again."), Problems))]
 pub(super) async fn void_hold(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     Path(HoldPath { member_id, hold_id }): Path<HoldPath>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -375,7 +377,7 @@ pub(super) async fn void_hold(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), IdempotencyHeader),
     responses((status = 201, body = PointsOutcomeBody, description = "The points are back."), Problems))]
 pub(super) async fn return_points(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
@@ -395,7 +397,7 @@ pub(super) async fn return_points(
 #[utoipa::path(post, path = "/api/open/v1/points/bulk", tag = "loyalty", request_body = PointsBulkBody,
     responses((status = 200, body = PointsBulkResultBody, description = "An answer for each command."), Problems))]
 pub(super) async fn command_points_in_bulk(
-    State(loyalty): State<Loyalty>,
+    State(loyalty): State<Arc<Loyalty>>,
     Caller(actor): Caller,
     Body(body): Body<PointsBulkBody>,
 ) -> ApiResult<Json<PointsBulkResultBody>> {

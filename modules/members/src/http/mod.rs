@@ -2,6 +2,8 @@
 
 mod open;
 
+use std::sync::Arc;
+
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Members;
@@ -14,5 +16,5 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(open::show_member))
         .routes(routes!(open::reveal_member_phone))
         .routes(routes!(open::set_member_state))
-        .with_state(members)
+        .with_state(Arc::new(members))
 }

@@ -1,5 +1,7 @@
 //! The open API: tills, shops and other systems, and operators alike.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{MemberId, Timestamp};
@@ -175,7 +177,7 @@ pub(super) struct MemberPhoneBody {
         Problems,
     ))]
 pub(super) async fn register_member(
-    State(members): State<Members>,
+    State(members): State<Arc<Members>>,
     Caller(actor): Caller,
     Body(body): Body<RegisterMemberBody>,
 ) -> ApiResult<(StatusCode, Json<RegistrationBody>)> {
@@ -200,7 +202,7 @@ pub(super) async fn register_member(
 #[utoipa::path(post, path = "/api/open/v1/members/lookup", tag = "members", request_body = MemberLookupBody,
     responses((status = 200, body = MemberBody, description = "The member."), Problems))]
 pub(super) async fn look_up_member(
-    State(members): State<Members>,
+    State(members): State<Arc<Members>>,
     Caller(actor): Caller,
     Body(body): Body<MemberLookupBody>,
 ) -> ApiResult<Json<MemberBody>> {
@@ -215,7 +217,7 @@ pub(super) async fn look_up_member(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = MemberBody, description = "The member."), Problems))]
 pub(super) async fn show_member(
-    State(members): State<Members>,
+    State(members): State<Arc<Members>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<MemberBody>> {
@@ -229,7 +231,7 @@ pub(super) async fn show_member(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = MemberPhoneBody, description = "The phone in clear."), Problems))]
 pub(super) async fn reveal_member_phone(
-    State(members): State<Members>,
+    State(members): State<Arc<Members>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<MemberPhoneBody>> {
@@ -248,7 +250,7 @@ pub(super) async fn reveal_member_phone(
     request_body = SetMemberStateBody,
     responses((status = 200, body = MemberBody, description = "The member in the new state."), Problems))]
 pub(super) async fn set_member_state(
-    State(members): State<Members>,
+    State(members): State<Arc<Members>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     Body(body): Body<SetMemberStateBody>,

@@ -3,6 +3,8 @@
 mod bodies;
 mod open;
 
+use std::sync::Arc;
+
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Orders;
@@ -16,12 +18,12 @@ pub fn router(orders: Orders) -> OpenApiRouter {
         .routes(routes!(open::record_unlinked_refund))
         .routes(routes!(open::list_member_purchases))
         .routes(routes!(open::list_member_refunds))
-        .with_state(orders)
+        .with_state(Arc::new(orders))
 }
 
 /// The routes whose bodies hold many documents and may be larger.
 pub fn bulk_router(orders: Orders) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(open::record_purchases_in_bulk))
-        .with_state(orders)
+        .with_state(Arc::new(orders))
 }

@@ -1,5 +1,7 @@
 //! The open API: tills, shops and other systems, and operators alike.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::MemberId;
@@ -52,7 +54,7 @@ pub(super) struct PurchaseQuery {
         Problems,
     ))]
 pub(super) async fn record_purchase(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<PurchaseBody>,
@@ -68,7 +70,7 @@ pub(super) async fn record_purchase(
 #[utoipa::path(post, path = "/api/open/v1/purchases/bulk", tag = "orders", request_body = PurchasesBody,
     responses((status = 200, body = ReceiptsBody, description = "An answer for each purchase."), Problems))]
 pub(super) async fn record_purchases_in_bulk(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     Body(body): Body<PurchasesBody>,
 ) -> ApiResult<Json<ReceiptsBody>> {
@@ -108,7 +110,7 @@ pub(super) async fn record_purchases_in_bulk(
 #[utoipa::path(get, path = "/api/open/v1/purchases/lookup", tag = "orders", params(PurchaseQuery),
     responses((status = 200, body = PurchaseViewBody, description = "The purchase."), Problems))]
 pub(super) async fn look_up_purchase(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     Query(query): Query<PurchaseQuery>,
 ) -> ApiResult<Json<PurchaseViewBody>> {
@@ -129,7 +131,7 @@ pub(super) async fn look_up_purchase(
         Problems,
     ))]
 pub(super) async fn record_refund(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<RefundBody>,
@@ -159,7 +161,7 @@ pub(super) async fn record_refund(
         Problems,
     ))]
 pub(super) async fn record_unlinked_refund(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Body(body): Body<UnlinkedRefundBody>,
@@ -176,7 +178,7 @@ pub(super) async fn record_unlinked_refund(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz"), PageQuery),
     responses((status = 200, body = Page<PurchaseViewBody>, description = "A page of purchases."), Problems))]
 pub(super) async fn list_member_purchases(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
     Query(query): Query<PageQuery>,
@@ -200,7 +202,7 @@ pub(super) async fn list_member_purchases(
     params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
     responses((status = 200, body = Page<RefundViewBody>, description = "At most 200 refunds."), Problems))]
 pub(super) async fn list_member_refunds(
-    State(orders): State<Orders>,
+    State(orders): State<Arc<Orders>>,
     Caller(actor): Caller,
     PathId(member_id): PathId<MemberId>,
 ) -> ApiResult<Json<Page<RefundViewBody>>> {
