@@ -29,6 +29,7 @@ mod scenario;
 mod server;
 mod site;
 mod table;
+mod tuning;
 mod wire;
 
 use std::process::ExitCode;

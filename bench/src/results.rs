@@ -40,6 +40,8 @@ pub(crate) struct EngineFacts {
     pub(crate) durability: Vec<Setting>,
     /// As connections of the baseline see it.
     pub(crate) baseline_durability: Vec<Setting>,
+    /// What the bench set on the server for both sides, as the operations guide advises.
+    pub(crate) tuned: Vec<Tuned>,
     /// From the start of the process to the first answer, on an existing database; the median of several.
     pub(crate) start_ms: Option<f64>,
     /// Of the server, some seconds after its start.
@@ -49,6 +51,13 @@ pub(crate) struct EngineFacts {
     /// Of the ledger that the loads left behind.
     pub(crate) verify_seconds: Option<f64>,
     pub(crate) import: Option<Import>,
+}
+
+/// A setting of a server that speed rests on, and nothing else.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tuned {
+    pub(crate) name: String,
+    pub(crate) value: u64,
 }
 
 /// An import of a file.
@@ -450,6 +459,7 @@ pub(crate) mod tests {
                     durable,
                 }],
                 baseline_durability: Vec::new(),
+                tuned: Vec::new(),
                 start_ms: Some(80.0),
                 idle_mib: Some(70.0),
                 peak_mib: Some(90.0),

@@ -29,6 +29,7 @@ use crate::{
     server::{Installation, Program},
     site::{Opening, Site, ask},
     table,
+    tuning::Tuning,
     wire::{Credentials, Request},
 };
 
@@ -130,6 +131,24 @@ struct Rival {
 
 impl Bench {
     async fn engine(&self, engine: Engine, results: &mut Results) -> anyhow::Result<()> {
+        if engine != Engine::Mysql {
+            return self.measure_engine(engine, None, results).await;
+        }
+        let tuning = Tuning::of(&self.options.surroundings.mysql_url).await;
+        let measured = self.measure_engine(engine, Some(&tuning), results).await;
+        // Also after a failure: the server is not ours.
+        if let Err(error) = tuning.put_back().await {
+            eprintln!("mysql: the settings of the server were not put back ({error})");
+        }
+        measured
+    }
+
+    async fn measure_engine(
+        &self,
+        engine: Engine,
+        tuning: Option<&Tuning>,
+        results: &mut Results,
+    ) -> anyhow::Result<()> {
         let name = engine.name();
         eprintln!("{name}: opening a shop of {} members", self.opening.members);
         let Some(mut site) = Site::open(&self.places, &self.program, engine, "huika", &self.opening).await?
@@ -151,6 +170,10 @@ impl Bench {
                 .as_ref()
                 .map(|rival| rival.durability.clone())
                 .unwrap_or_default(),
+            tuned: match tuning {
+                Some(tuning) => tuning.in_force().await,
+                None => Vec::new(),
+            },
             start_ms: None,
             idle_mib: None,
             peak_mib: None,

@@ -162,10 +162,21 @@ fn durability(results: &Results, form: Form) -> String {
         } else {
             format!("; {baseline}")
         };
+        let tuned: Vec<String> = facts
+            .tuned
+            .iter()
+            .map(|tuned| format!("{} = {}", tuned.name, tuned.value))
+            .collect();
+        let tuned = if tuned.is_empty() {
+            String::new()
+        } else {
+            format!("; set for both while this ran: {}", tuned.join(", "))
+        };
         let version = format!("{} {}", engine_title(&facts.engine), facts.version);
-        table
-            .rows
-            .push(vec![version, format!("{}{baseline}", words(&facts.durability))]);
+        table.rows.push(vec![
+            version,
+            format!("{}{baseline}{tuned}", words(&facts.durability)),
+        ]);
     }
     table.render(form)
 }

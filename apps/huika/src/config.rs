@@ -227,7 +227,7 @@ impl Default for WorkerConfig {
 impl Default for CommitterConfig {
     fn default() -> Self {
         Self {
-            lanes: 2,
+            lanes: 3,
             max_batch: 256,
         }
     }

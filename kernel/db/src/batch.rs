@@ -37,7 +37,7 @@ pub struct BatchOptions {
 impl Default for BatchOptions {
     fn default() -> Self {
         Self {
-            lanes: 2,
+            lanes: 3,
             max_batch: 256,
         }
     }
