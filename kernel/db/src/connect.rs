@@ -171,7 +171,7 @@ async fn connect_sqlite(url: &str) -> Result<Pools, DbError> {
         // Fewer, larger checkpoints: at the default of 1,000 pages every few batches wait for one.
         .pragma("wal_autocheckpoint", "8000")
         .pragma("journal_size_limit", "67108864")
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-64000");
     if let Some(folder) = options.get_filename().parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
             DbError::Setup(format!("the folder {} cannot be made: {error}", folder.display()))
@@ -192,7 +192,7 @@ async fn connect_sqlite(url: &str) -> Result<Pools, DbError> {
     let readers = pool()
         .min_connections(0)
         .max_connections(SQLITE_READERS)
-        .connect_lazy_with(options.pragma("query_only", "on"));
+        .connect_lazy_with(options.pragma("query_only", "on").pragma("cache_size", "-16000"));
     Ok(Pools::Sqlite { writer, readers })
 }
 

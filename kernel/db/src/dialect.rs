@@ -283,12 +283,14 @@ impl Insert {
         self.rows.is_empty()
     }
 
+    /// On SQLite a refused row leaves those before it, here and in [`Update`], since nobody can go on in a transaction
+    /// in which a statement failed. Otherwise SQLite copies each page that a statement changes, to be able to undo it.
     pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
         let columns = self.columns.join(", ");
-        let verb = if self.skip_existing && engine == Engine::Mysql {
-            "INSERT IGNORE"
-        } else {
-            "INSERT"
+        let verb = match (engine, self.skip_existing) {
+            (Engine::Mysql, true) => "INSERT IGNORE",
+            (Engine::Sqlite, false) => "INSERT OR FAIL",
+            _ => "INSERT",
         };
         let tail = if self.skip_existing && engine != Engine::Mysql {
             " ON CONFLICT DO NOTHING"
@@ -403,7 +405,7 @@ impl Update {
                 chunks(self.rows)
                     .map(|chunk| Rendered {
                         sql: format!(
-                            "WITH v({names}) AS (VALUES {}) UPDATE {table} AS t SET {assign} FROM v WHERE {matched}",
+                            "WITH v({names}) AS (VALUES {}) UPDATE OR FAIL {table} AS t SET {assign} FROM v WHERE {matched}",
                             vec![row.as_str(); chunk.len()].join(",")
                         ),
                         params: chunk.into_iter().flatten().collect(),
