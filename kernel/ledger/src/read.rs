@@ -231,18 +231,16 @@ async fn settled(
             return Ok(state);
         }
         let which = due.iter().map(|asset| (member_id, *asset)).collect();
-        accounts = std::mem::take(&mut state.accounts);
         let mut members = BTreeMap::from([(member_id, state)]);
         store::lot_load_open(executor, &mut members, &which).await?;
         store::hold_load_open(executor, &mut members, &which).await?;
+        let mut state = members.remove(&member_id).unwrap_or_default();
         // Accounts, lots and holds belong together only if nobody wrote between the statements.
         let after = accounts_of(executor, member_id).await?;
-        if after != accounts {
+        if after != state.accounts {
             accounts = after;
             continue;
         }
-        let mut state = members.remove(&member_id).unwrap_or_default();
-        state.accounts = accounts;
         for asset in due {
             settle(&mut state, ids, now, member_id, asset);
         }

@@ -231,18 +231,30 @@ pub(crate) fn hold_from(row: &Row) -> Result<Hold, DbError> {
     })
 }
 
-/// Loads the open holds of these members, and with them the last of what makes their assets complete.
+/// Loads the open holds of these members, and with them the last of what makes their assets complete. Few accounts
+/// have any, and those say so.
 pub(crate) async fn hold_load_open(
     executor: &mut impl Executor,
     members: &mut Members,
     which: &BTreeSet<(MemberId, Asset)>,
 ) -> Result<(), DbError> {
-    let ids: BTreeSet<MemberId> = which.iter().map(|(member_id, _)| *member_id).collect();
-    let sql = format!("SELECT {HOLD_COLUMNS} FROM ledger_hold WHERE member_id IN (??) AND state = 1");
-    for row in executor.fetch_all(&sql, params![keys_of(&ids)]).await? {
-        if let Some(state) = members.get_mut(&row.get("member_id")?) {
-            let hold = hold_from(&row)?;
-            state.holds.insert(hold.hold_id, hold);
+    let holding: BTreeSet<MemberId> = which
+        .iter()
+        .filter(|(member_id, asset)| {
+            let account = members
+                .get(member_id)
+                .and_then(|state| state.accounts.get(asset));
+            account.is_some_and(|account| account.held != 0)
+        })
+        .map(|(member_id, _)| *member_id)
+        .collect();
+    if !holding.is_empty() {
+        let sql = format!("SELECT {HOLD_COLUMNS} FROM ledger_hold WHERE member_id IN (??) AND state = 1");
+        for row in executor.fetch_all(&sql, params![keys_of(&holding)]).await? {
+            if let Some(state) = members.get_mut(&row.get("member_id")?) {
+                let hold = hold_from(&row)?;
+                state.holds.insert(hold.hold_id, hold);
+            }
         }
     }
     for (member_id, asset) in which {
