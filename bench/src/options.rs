@@ -128,11 +128,14 @@ pub(crate) struct RunOptions {
     /// Engines; those whose server does not answer are left out.
     #[arg(long, value_delimiter = ',', default_value = "sqlite,postgres,mysql")]
     pub(crate) engines: Vec<EngineName>,
+    /// How often each case is measured, in turn with its baseline; the middle one counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub(crate) rounds: u64,
     /// Length of the measured window of each case.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
     /// Warm-up before each window.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) warm_up: u64,
     /// Numbers of connections.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
@@ -161,6 +164,7 @@ impl RunOptions {
     /// With what `--quick` stands for.
     pub(crate) fn with_quick(mut self) -> Self {
         if self.quick {
+            self.rounds = 1;
             self.seconds = 3;
             self.warm_up = 1;
             self.connections = vec![1, 16];

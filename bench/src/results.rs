@@ -123,6 +123,29 @@ pub(crate) struct Row {
     pub(crate) ratio_to: Option<Subject>,
 }
 
+/// Of rounds that measured the same cases in the same order, the row in the middle of each by its throughput. What
+/// went wrong in any round stays.
+pub(crate) fn middle(rounds: Vec<Vec<Row>>) -> Vec<Row> {
+    let cases = rounds.iter().map(Vec::len).min().unwrap_or(0);
+    let mut rounds: Vec<_> = rounds.into_iter().map(Vec::into_iter).collect();
+    (0..cases)
+        .filter_map(|_| {
+            let mut rows: Vec<Row> = rounds.iter_mut().filter_map(Iterator::next).collect();
+            rows.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
+            let errors = rows.iter().map(|row| row.errors).sum();
+            let first_error = rows.iter().find_map(|row| row.first_error.clone());
+            let server_fault = rows.iter().any(|row| row.server_fault);
+            let at = rows.len().checked_sub(1)? / 2;
+            Some(Row {
+                errors,
+                first_error,
+                server_fault,
+                ..rows.swap_remove(at)
+            })
+        })
+        .collect()
+}
+
 /// A figure that Huika must reach.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bound {
@@ -522,6 +545,24 @@ pub(crate) mod tests {
             .push(row("mysql", Subject::Huika, Action::Earn, 64, 10_000.0, 9.0));
         results.conclude();
         assert_eq!(results.rows.last().unwrap().ratio, Some(2.0));
+    }
+
+    #[test]
+    fn the_middle_round_counts_and_errors_of_all_stay() {
+        let round = |huika: f64, rival: f64| {
+            let of = |subject, per_second| row("sqlite", subject, Action::Earn, 16, per_second, 1.0);
+            vec![of(Subject::Huika, huika), of(Subject::PerRequest, rival)]
+        };
+        let mut rounds = vec![round(300.0, 10.0), round(100.0, 30.0), round(200.0, 20.0)];
+        rounds[0][0].errors = 2;
+        rounds[1][1].server_fault = true;
+        let rows = middle(rounds);
+        let seen: Vec<(f64, u64, bool)> = rows
+            .iter()
+            .map(|row| (row.per_second, row.errors, row.server_fault))
+            .collect();
+        assert_eq!(seen, [(200.0, 2, false), (20.0, 0, true)]);
+        assert!(middle(Vec::new()).is_empty());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     options::{Part, RunOptions},
     pgbench::{Pgbench, Script},
     process::{cpu_seconds_of, load_average, memory_of},
-    results::{EngineFacts, FORMAT, Import, Results, Row, Subject},
+    results::{EngineFacts, FORMAT, Import, Results, Row, Subject, middle},
     scenario::{Action, Scenario},
     server::{Installation, Program},
     site::{Opening, Site, ask},
@@ -278,29 +278,19 @@ impl Bench {
         // First, because the other loads add lots and so would make redeeming dearer, unequally on the two sides.
         if self.options.measures(Part::Redeem) {
             for connections in &self.options.connections {
-                rows.push(self.huika(site, Action::Redeem, *connections).await?);
-                if let Some(rival) = rival {
-                    self.per_request(site, rival, Action::Redeem, *connections, rows)
-                        .await?;
+                let mut rounds = Vec::new();
+                for _ in 0..self.options.rounds {
+                    rounds.push(self.redeem(site, rival, *connections).await?);
                 }
+                rows.extend(middle(rounds));
             }
         }
-        let (earn, purchase) = (
-            self.options.measures(Part::Earn),
-            self.options.measures(Part::Purchase),
-        );
         for connections in &self.options.connections {
-            if earn {
-                rows.push(self.huika(site, Action::Earn, *connections).await?);
+            let mut rounds = Vec::new();
+            for _ in 0..self.options.rounds {
+                rounds.push(self.earn_and_purchase(site, rival, *connections).await?);
             }
-            if let Some(rival) = rival.filter(|_| earn || purchase) {
-                self.pgbench(site, rival, *connections, rows).await?;
-                self.per_request(site, rival, Action::Earn, *connections, rows)
-                    .await?;
-            }
-            if purchase {
-                rows.push(self.huika(site, Action::Purchase, *connections).await?);
-            }
+            rows.extend(middle(rounds));
         }
         if self.options.measures(Part::Bulk) {
             for action in [Action::EarnBulk, Action::PurchaseBulk] {
@@ -311,6 +301,45 @@ impl Bench {
             rows.push(self.huika(site, Action::Read, READERS).await?);
         }
         Ok(())
+    }
+
+    async fn redeem(
+        &self,
+        site: &Site,
+        rival: Option<&Rival>,
+        connections: usize,
+    ) -> anyhow::Result<Vec<Row>> {
+        let mut rows = vec![self.huika(site, Action::Redeem, connections).await?];
+        if let Some(rival) = rival {
+            self.per_request(site, rival, Action::Redeem, connections, &mut rows)
+                .await?;
+        }
+        Ok(rows)
+    }
+
+    async fn earn_and_purchase(
+        &self,
+        site: &Site,
+        rival: Option<&Rival>,
+        connections: usize,
+    ) -> anyhow::Result<Vec<Row>> {
+        let (earn, purchase) = (
+            self.options.measures(Part::Earn),
+            self.options.measures(Part::Purchase),
+        );
+        let mut rows = Vec::new();
+        if earn {
+            rows.push(self.huika(site, Action::Earn, connections).await?);
+        }
+        if let Some(rival) = rival.filter(|_| earn || purchase) {
+            self.pgbench(site, rival, connections, &mut rows).await?;
+            self.per_request(site, rival, Action::Earn, connections, &mut rows)
+                .await?;
+        }
+        if purchase {
+            rows.push(self.huika(site, Action::Purchase, connections).await?);
+        }
+        Ok(rows)
     }
 
     async fn huika(&self, site: &Site, action: Action, connections: usize) -> anyhow::Result<Row> {

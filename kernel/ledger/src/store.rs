@@ -241,9 +241,7 @@ pub(crate) async fn hold_load_open(
     let holding: BTreeSet<MemberId> = which
         .iter()
         .filter(|(member_id, asset)| {
-            let account = members
-                .get(member_id)
-                .and_then(|state| state.accounts.get(asset));
+            let account = members.get(member_id).and_then(|state| state.accounts.get(asset));
             account.is_some_and(|account| account.held != 0)
         })
         .map(|(member_id, _)| *member_id)
