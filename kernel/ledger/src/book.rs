@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Rows that one transaction of the tidying job writes, about (ADR 7, rule 11).
-const SETTLED_ROWS: usize = 500;
+pub(crate) const SETTLED_ROWS: usize = 500;
 
 /// What a book must load before commands can be decided.
 #[derive(Debug, Clone)]
@@ -261,16 +261,21 @@ impl Book {
         state.available(asset)
     }
 
-    /// Settles what time has changed, member after member, until that is as much as a transaction of the job
-    /// should write: those who are left are still due. A member is never settled in part.
-    pub(crate) fn settle_all(&mut self) {
+    /// Settles what time has changed, member after member in their order, until that is as much as a transaction of
+    /// the job should write. Says how many members it came through and the rows they write: the others are still
+    /// due. A member is never settled in part, and the first always is.
+    pub(crate) fn settle_all(&mut self) -> (usize, usize) {
+        let (mut settled, mut rows, mut counted) = (0, 0, 0);
         for (member_id, state) in &mut self.members {
-            let rows: usize = self.postings.iter().map(Posting::rows).sum();
             if rows >= SETTLED_ROWS {
-                return;
+                break;
             }
             settle_member(state, &self.ids, self.now, *member_id, &mut self.postings);
+            rows += self.postings[counted..].iter().map(Posting::rows).sum::<usize>();
+            counted = self.postings.len();
+            settled += 1;
         }
+        (settled, rows)
     }
 
     /// Writes everything that was decided, in a few statements.

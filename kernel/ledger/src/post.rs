@@ -3,13 +3,22 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use huika_core::IdGenerator;
-use huika_db::{BatchOptions, Batcher, Db, RunBatch, Tx};
+use futures::future::try_join_all;
+use huika_core::{IdGenerator, MemberId, Timestamp};
+use huika_db::{BatchOptions, Batcher, Db, Engine, RunBatch, Tx};
 
-use crate::{Book, Command, LedgerError, Need, Outcome, store};
+use crate::{Book, Command, LedgerError, Need, Outcome, book::SETTLED_ROWS, store};
 
-/// Most accounts that one transaction of the tidying job loads: with a few lots each, some hundred rows.
-const SETTLE_BATCH: i64 = 50;
+/// Accounts that one look for what is due finds. Each look walks past what earlier ones left in the index and nobody
+/// has cleaned up yet, so they are few: a million accounts are found in 250 of them.
+const DUE_PAGE: i64 = 4_000;
+/// Transactions of the tidying job that run side by side, each on members of its own: while one waits for the disk,
+/// another decides. More of them would only take the machine from who earns and redeems meanwhile.
+const SETTLE_LANES: usize = 2;
+/// Members that the first transaction of a lane loads; later ones load as many as their rows allow.
+const SETTLE_FIRST: usize = 50;
+/// Most members that one transaction loads, however little each writes.
+const SETTLE_MOST: usize = 250;
 
 /// The ledger of a database. Clones share the lanes.
 #[derive(Clone)]
@@ -67,31 +76,53 @@ impl Ledger {
     }
 
     /// Settles accounts that time has changed, so that reports and lists show it too. Balances do not need
-    /// it: they are settled when they are read. Returns how many accounts were found due, of which some at least
-    /// were settled; call again while that is not zero.
+    /// it: they are settled when they are read. Returns how many accounts were found due and settled, in many
+    /// transactions of bounded size; call again while that is not zero. Nothing is kept between the calls: who is
+    /// interrupted begins again with what is still due.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails. What was settled until then stays.
     pub async fn settle_due(&self) -> Result<usize, LedgerError> {
         let now = self.db.clock().now();
-        let mut members = store::account_list_due(&mut &self.db, now, SETTLE_BATCH).await?;
+        let mut members = store::account_list_due(&mut &self.db, now, DUE_PAGE).await?;
         let due = members.len();
         members.sort_unstable();
         members.dedup();
-        if !members.is_empty() {
-            let needs: Vec<Need> = members.into_iter().map(Need::to_settle).collect();
-            let (needs, ids) = (&needs, &self.ids);
-            self.db
+        let lanes = match self.db.engine() {
+            Engine::Sqlite => 1,
+            Engine::Postgres | Engine::Mysql => SETTLE_LANES,
+        };
+        let share = members.len().div_ceil(lanes).max(1);
+        let lanes = members.chunks(share).map(|share| self.settle_members(now, share));
+        try_join_all(lanes).await?;
+        Ok(due)
+    }
+
+    /// Settles these members, who are in order, transaction by transaction. Each takes as many as write about what
+    /// the one before it has shown a transaction to hold.
+    async fn settle_members(&self, now: Timestamp, mut members: &[MemberId]) -> Result<(), LedgerError> {
+        let ids = &self.ids;
+        let mut take = SETTLE_FIRST;
+        while !members.is_empty() {
+            let needs: Vec<Need> = members.iter().take(take).copied().map(Need::to_settle).collect();
+            let needs = &needs;
+            let (settled, rows) = self
+                .db
                 .run_tx("ledger.settle_due", |tx| {
                     Box::pin(async move {
                         let mut book = Book::load_in_tx(tx, ids, now, needs).await?;
-                        book.settle_all();
-                        book.save_in_tx(tx).await
+                        let done = book.settle_all();
+                        book.save_in_tx(tx).await?;
+                        Ok::<_, LedgerError>(done)
                     })
                 })
                 .await?;
+            members = members.get(settled..).unwrap_or_default();
+            take = (SETTLED_ROWS * settled)
+                .div_ceil(rows.max(1))
+                .clamp(1, SETTLE_MOST);
         }
-        Ok(due)
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod counter;
 mod crash;
+mod expiry;
 mod lots;
 mod model;
 mod plans;
