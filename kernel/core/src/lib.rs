@@ -27,5 +27,5 @@ pub use money::{Currency, Money, Overflow};
 pub use problem::{FieldProblem, Problem, ProblemKind, Refusal};
 pub use rate::{Rate, Rounding};
 pub use rng::Rng;
-pub use secret::{CannotOpen, DataKey, InvalidKeyring, Keyring, mac};
+pub use secret::{BlindIndex, CannotOpen, DataKey, InvalidKeyring, Keyring, mac};
 pub use time::{BusinessDate, Calendar, InvalidTime, Timestamp};

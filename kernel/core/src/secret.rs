@@ -1,7 +1,7 @@
 //! Encryption of personal data and secrets: AES-256-GCM under envelope keys, and blind indexes to find
 //! what is encrypted.
 //!
-//! The [`Keyring`] holds versioned master keys and one index key; it comes from a key file or a secret
+//! The [`Keyring`] holds master keys and index keys, both in generations; it comes from a key file or a secret
 //! store, never from the database. A [`DataKey`] encrypts what belongs to one member and is stored wrapped
 //! by a master key: destroying it erases the member. A context string is bound to every ciphertext, so that
 //! one cannot be moved to another row or column.
@@ -34,13 +34,22 @@ pub struct CannotOpen;
 
 /// The key file is not in the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the key file holds lines `index:BASE64` and `1:BASE64` of 32 bytes each: {0}")]
+#[error("the key file holds lines `index:BASE64`, `index2:BASE64` … and `1:BASE64` … of 32 bytes each: {0}")]
 pub struct InvalidKeyring(String);
 
-/// The master keys by version, and the key of blind indexes.
+/// The master keys and the keys of blind indexes, each by generation.
 pub struct Keyring {
     masters: BTreeMap<u32, Key>,
-    index: Key,
+    indexes: BTreeMap<u32, Key>,
+}
+
+/// A blind index and the generation of the key that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlindIndex {
+    /// The text to be stored and found.
+    pub text: String,
+    /// The generation of the key.
+    pub generation: u32,
 }
 
 impl Keyring {
@@ -50,13 +59,13 @@ impl Keyring {
         Zeroizing::new(format!("index:{}\n1:{}\n", *line(), *line()))
     }
 
-    /// Reads a key file. The highest version encrypts, every version decrypts.
+    /// Reads a key file. The highest generation encrypts and indexes, every generation decrypts and finds. The line
+    /// `index:` is the first generation of index keys, `index2:` the second.
     ///
     /// # Errors
-    /// When a line has another form, or the index key or every master key is missing.
+    /// When a line has another form or stands there twice, or every index key or every master key is missing.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyring> {
-        let mut masters = BTreeMap::new();
-        let mut index = None;
+        let (mut masters, mut indexes) = (BTreeMap::new(), BTreeMap::new());
         for line in text
             .lines()
             .map(str::trim)
@@ -77,25 +86,31 @@ impl Keyring {
                     .try_into()
                     .map_err(|_| invalid("a key has not 32 bytes"))?,
             );
-            if name == "index" {
-                index = Some(key);
-            } else {
-                let version = name.parse().map_err(|_| invalid("a version is not a number"))?;
-                masters.insert(version, key);
+            let (keys, number) = match name.strip_prefix("index") {
+                Some("") => (&mut indexes, "1"),
+                Some("1") => return Err(invalid("the first index key is called index, without a number")),
+                Some(number) => (&mut indexes, number),
+                None => (&mut masters, name),
+            };
+            let generation: u32 = number
+                .parse()
+                .map_err(|_| invalid("a generation is not a number"))?;
+            if keys.insert(generation, key).is_some() {
+                return Err(invalid("a generation stands there twice"));
             }
         }
-        match index {
-            Some(index) if !masters.is_empty() => Ok(Self { masters, index }),
-            _ => Err(InvalidKeyring(
+        if masters.is_empty() || indexes.is_empty() {
+            return Err(InvalidKeyring(
                 "the index key or the master key is missing".into(),
-            )),
+            ));
         }
+        Ok(Self { masters, indexes })
     }
 
     /// Encrypts a secret of the installation, such as the secret of an API client.
     pub fn seal(&self, rng: &Rng, context: &str, plain: &[u8]) -> Vec<u8> {
-        let (version, key) = self.current();
-        seal(key, version, rng, context, plain)
+        let (generation, key) = newest(&self.masters);
+        seal(key, generation, rng, context, plain)
     }
 
     /// Decrypts what [`Keyring::seal`] made, with the version that it names.
@@ -103,11 +118,8 @@ impl Keyring {
     /// # Errors
     /// When the key is missing, the bytes were altered or the context is another one.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
-        let version = sealed
-            .get(1..5)
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(CannotOpen)?;
-        let key = self.masters.get(&u32::from_be_bytes(version)).ok_or(CannotOpen)?;
+        let generation = Self::generation_of(sealed).ok_or(CannotOpen)?;
+        let key = self.masters.get(&generation).ok_or(CannotOpen)?;
         open(key, context, sealed)
     }
 
@@ -132,21 +144,63 @@ impl Keyring {
     }
 
     /// The text under which an encrypted value is found: the same for the same value, and useless without
-    /// the key. `context` separates kinds, so that a phone and a name never match.
+    /// the key. `context` separates kinds, so that a phone and a name never match. Made with the newest key.
     pub fn blind_index(&self, context: &str, value: &str) -> String {
-        HEXLOWER.encode(&mac(&*self.index, &[context.as_bytes(), b"\0", value.as_bytes()]))
+        index_text(newest(&self.indexes).1, context, value)
     }
 
-    fn current(&self) -> (u32, &Key) {
-        self.masters
-            .last_key_value()
-            .map_or_else(|| (0, &self.index), |(version, key)| (*version, key))
+    /// The same under every index key, newest first: until all rows are written anew, a value may be stored under an
+    /// older one.
+    pub fn blind_indexes(&self, context: &str, value: &str) -> Vec<BlindIndex> {
+        let newest_first = self.indexes.iter().rev();
+        newest_first
+            .map(|(generation, key)| BlindIndex {
+                text: index_text(key, context, value),
+                generation: *generation,
+            })
+            .collect()
     }
+
+    /// The generation of the master key that encrypts now.
+    pub fn master_generation(&self) -> u32 {
+        newest(&self.masters).0
+    }
+
+    /// The generations of the index keys, newest first.
+    pub fn index_generations(&self) -> Vec<u32> {
+        self.indexes.keys().rev().copied().collect()
+    }
+
+    /// The generation of the master key that something was encrypted with.
+    pub fn generation_of(sealed: &[u8]) -> Option<u32> {
+        let bytes = sealed.get(1..5)?.try_into().ok()?;
+        Some(u32::from_be_bytes(bytes))
+    }
+
+    /// A key for something that every process must derive alike, such as codes of cards. It changes with the index
+    /// key, so the caller says of which generation it is.
+    pub fn derived_key(&self, context: &str, generation: u32) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+        let key = self.indexes.get(&generation)?;
+        Some(Zeroizing::new(mac(&**key, &[b"derived\0", context.as_bytes()])))
+    }
+}
+
+/// A keyring has a key of each kind: [`Keyring::parse`] refuses one without.
+fn newest(keys: &BTreeMap<u32, Key>) -> (u32, &Key) {
+    match keys.last_key_value() {
+        Some((generation, key)) => (*generation, key),
+        None => unreachable!("a keyring has a key of each kind"),
+    }
+}
+
+fn index_text(key: &Key, context: &str, value: &str) -> String {
+    HEXLOWER.encode(&mac(&**key, &[context.as_bytes(), b"\0", value.as_bytes()]))
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring(versions {:?})", self.masters.keys())
+        let (masters, indexes) = (self.masters.keys(), self.indexes.keys());
+        write!(f, "Keyring(masters {masters:?}, indexes {indexes:?})")
     }
 }
 
@@ -275,9 +329,35 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_key_files_are_refused() {
+    fn a_new_index_key_is_used_at_once_and_the_old_one_still_finds() {
+        let rng = Rng::seeded(3);
+        let text = Keyring::generate(&rng);
+        let before = keyring(&text);
+        let second = BASE64.encode(&rng.bytes::<KEY_BYTES>());
+        let after = keyring(&format!("{}index2:{second}\n", *text));
+        let old = before.blind_index("phone", "+8613800138000");
+        let both = after.blind_indexes("phone", "+8613800138000");
+        let generations: Vec<u32> = both.iter().map(|index| index.generation).collect();
+        assert_eq!((generations, after.index_generations()), (vec![2, 1], vec![2, 1]));
+        assert_eq!(both[0].text, after.blind_index("phone", "+8613800138000"));
+        assert_eq!(both[1].text, old);
+        assert_ne!(both[0].text, old);
+        assert_eq!(before.derived_key("card", 1), after.derived_key("card", 1));
+        assert_ne!(after.derived_key("card", 1), after.derived_key("card", 2));
+        assert_eq!(before.derived_key("card", 2), None);
+    }
+
+    #[test]
+    fn incomplete_and_ambiguous_key_files_are_refused() {
+        let key = BASE64.encode(&[7; KEY_BYTES]);
+        let one_of_each = format!("index:{key}\n1:{key}\n");
+        assert!(Keyring::parse(&one_of_each).is_ok());
         for text in ["", "index:AAAA", "1:notbase64!", "no colon"] {
             assert!(Keyring::parse(text).is_err(), "{text}");
+        }
+        for line in ["index", "index1", "1", "indexed", "index-2", "x"] {
+            let text = format!("{one_of_each}{line}:{key}\n");
+            assert!(Keyring::parse(&text).is_err(), "{line}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use huika_core::Denied;
 use huika_db::DbError;
 
-use crate::{MemberAction, MemberState};
+use crate::{MemberAction, MemberState, PartError};
 
 huika_core::problems! {
     /// An error of the members module.
@@ -43,6 +43,66 @@ huika_core::problems! {
         NicknameInvalid
         en "A nickname has 1 to 50 characters on one line."
         zh "昵称应为1至50个字符，且不能换行。";
+
+        /// The birthday does not exist, lies in the future or is too long ago.
+        [422 "members.birthday_invalid"]
+        BirthdayInvalid
+        en "A birthday is a date such as 1990-05-17, not before 1900 and not in the future."
+        zh "生日应为 1990-05-17 格式的日期，不早于1900年且不晚于今天。";
+
+        /// The text is no gender.
+        [422 "members.gender_invalid"]
+        GenderInvalid
+        en "The gender is female, male or other; leave it out if it is not known."
+        zh "性别应为 female（女）、male（男）或 other（其他）；未知时请勿填写。";
+
+        /// The text is no name of a person.
+        [422 "members.real_name_invalid"]
+        RealNameInvalid
+        en "A name has 1 to 50 characters on one line."
+        zh "姓名应为1至50个字符，且不能换行。";
+
+        /// The check character or the date in the number is wrong.
+        [422 "members.id_number_invalid"]
+        IdNumberInvalid
+        en "This is not the number of a resident identity card: it has 18 characters. Check for a slip of the finger."
+        zh "居民身份证号码不正确：应为18位，请检查是否输错。";
+
+        /// The address is empty or too long.
+        [422 "members.address_invalid"]
+        AddressInvalid
+        en "An address has 1 to 255 characters on one line."
+        zh "地址应为1至255个字符，且不能换行。";
+
+        /// The text is no mail address.
+        [422 "members.email_invalid"]
+        EmailInvalid
+        en "This is not a mail address: it looks like name@example.com."
+        zh "电子邮箱格式不正确，应形如 name@example.com。";
+
+        /// The picture has no safe address.
+        [422 "members.avatar_invalid"]
+        AvatarInvalid
+        en "The address of a picture begins with https:// and has at most 255 characters."
+        zh "头像地址应以 https:// 开头，且不超过255个字符。";
+
+        /// A child cannot decide alone about personal data.
+        [422 "members.guardian_required"]
+        GuardianRequired
+        en "Below the age of 14 a guardian must consent: register the child with the guardian's phone and consent, or leave the birthday out."
+        zh "未满14周岁须由监护人同意：请填写监护人手机号及其同意后注册，或不填写生日。";
+
+        /// The member has told no such value.
+        [404 "members.field_unknown"]
+        FieldUnknown
+        en "This member has not told this: ask for it and enter it in the profile."
+        zh "该会员未登记此项信息，请向会员询问并补充资料。";
+
+        /// Somebody else changed the member since it was read.
+        [409 "members.changed_meanwhile"]
+        ChangedMeanwhile
+        en "Somebody else has changed this member meanwhile: read it again, then repeat the change."
+        zh "该会员资料已被他人修改：请重新读取后再提交。";
 
         /// The reason of a decision is missing or too long.
         [422 "members.reason_invalid"]
@@ -98,6 +158,8 @@ huika_core::problems! {
         zh "现有密钥文件无法解密个人信息：请恢复写入时所用的密钥文件。";
     }
     from {
+        /// A part of the member that another module keeps.
+        Part(PartError),
         /// The actor lacks a permission.
         Denied(Denied),
         /// The database failed.

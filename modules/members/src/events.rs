@@ -69,3 +69,36 @@ impl Event for IdentityJoined {
     const TOPIC: &'static str = "members.identity_joined";
     const VERSION: u32 = 1;
 }
+
+/// A member's birthday is another one than before; which one stays with the member. Consumers: birthday grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BirthdayChanged {
+    /// The member.
+    pub member_id: MemberId,
+    /// Whether there was one before.
+    pub was_known: bool,
+    /// Whether there is one now.
+    pub is_known: bool,
+    /// When.
+    pub changed_at: Timestamp,
+}
+
+impl Event for BirthdayChanged {
+    const TOPIC: &'static str = "members.birthday_changed";
+    const VERSION: u32 = 1;
+}
+
+/// Phone, nickname, birthday and gender of a member are known for the first time. Told once in a member's life.
+/// Consumers: points for a complete profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileCompleted {
+    /// The member.
+    pub member_id: MemberId,
+    /// When.
+    pub completed_at: Timestamp,
+}
+
+impl Event for ProfileCompleted {
+    const TOPIC: &'static str = "members.profile_completed";
+    const VERSION: u32 = 1;
+}

@@ -8,9 +8,9 @@
 //! This module knows nothing of points, tiers or purchases; those modules ask it who a name belongs to and
 //! what a member's state allows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use huika_core::{IdGenerator, Keyring};
+use huika_core::{IdGenerator, Keyring, Timestamp};
 use huika_db::{Db, Migration};
 
 mod app;
@@ -18,21 +18,24 @@ mod domain;
 mod error;
 mod events;
 pub mod http;
+mod parts;
 pub mod permission;
 mod store;
 
-pub use app::Registration;
+pub use app::{ChangeProfile, ProfileView, Registration};
 pub use domain::{
     card::CardNumber,
     identity::{Code, ExternalIdentity, Identity},
     member::{MemberView, Nickname},
     phone::PhoneNumber,
+    profile::{BirthDay, PersonalField, PersonalValue, UnknownField},
     reason::Reason,
     registration::{RegisterMember, Registered},
     state::{MemberAction, MemberState, UnknownState},
 };
 pub use error::MembersError;
-pub use events::{IdentityJoined, MemberRegistered};
+pub use events::{BirthdayChanged, IdentityJoined, MemberRegistered, ProfileCompleted};
+pub use parts::{MemberPart, Merge, MergeEffect, MergeId, MergeKind, PartError};
 pub use permission::PERMISSIONS;
 
 /// The service of this module. Clones share the database.
@@ -41,21 +44,36 @@ pub struct Members {
     db: Db,
     ids: IdGenerator,
     keyring: Arc<Keyring>,
+    parts: Arc<OnceLock<Vec<Arc<dyn MemberPart>>>>,
 }
 
 impl Members {
     /// Joins what the use cases need.
     pub fn new(db: Db, ids: IdGenerator, keyring: Arc<Keyring>) -> Self {
-        Self { db, ids, keyring }
+        Self {
+            db,
+            ids,
+            keyring,
+            parts: Arc::default(),
+        }
+    }
+
+    /// The moment by which input is judged.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.db.clock().now()
     }
 }
 
 /// This module's migrations.
 pub fn migrations() -> Vec<Migration> {
-    vec![Migration {
+    let migration = |number, name, sql| Migration {
         module: "members",
-        number: 1,
-        name: "members",
-        sql: include_str!("../migrations/0001_members.sql"),
-    }]
+        number,
+        name,
+        sql,
+    };
+    vec![
+        migration(1, "members", include_str!("../migrations/0001_members.sql")),
+        migration(2, "personal", include_str!("../migrations/0002_personal.sql")),
+    ]
 }

@@ -3,7 +3,7 @@
 use huika_core::Permission;
 
 /// Every permission of this module.
-pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE];
+pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT];
 
 /// Find and see members, phones masked.
 pub const READ: Permission = Permission {
@@ -19,11 +19,18 @@ pub const REGISTER: Permission = Permission {
     zh: "注册会员",
 };
 
-/// See phones in clear. Each time is audited.
+/// See personal data in clear. Each time is audited.
 pub const REVEAL: Permission = Permission {
     name: "members.reveal",
-    en: "See a member's phone in clear; each time is recorded",
-    zh: "查看会员完整手机号（每次查看均留痕）",
+    en: "See a member's phone, name and other personal data in clear; each time is recorded",
+    zh: "查看会员完整手机号、姓名等个人信息（每次查看均留痕）",
+};
+
+/// Change what is known of a member.
+pub const EDIT: Permission = Permission {
+    name: "members.edit",
+    en: "Change members' profiles, tags, notes and advisers",
+    zh: "修改会员资料、标签、备注与专属顾问",
 };
 
 /// Change states.
@@ -31,4 +38,11 @@ pub const SET_STATE: Permission = Permission {
     name: "members.set_state",
     en: "Freeze, blacklist, close and restore members",
     zh: "冻结、拉黑、注销或恢复会员",
+};
+
+/// Take out everything that is kept of one member.
+pub const EXPORT: Permission = Permission {
+    name: "members.export",
+    en: "Export everything that is kept of one member, in clear; each time is recorded",
+    zh: "导出单个会员的全部资料（含完整个人信息，每次导出均留痕）",
 };

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use huika_core::{MemberId, Timestamp};
+use huika_core::{Keyring, MemberId, Timestamp};
 use huika_db::{
     DbError, Executor, Param, Row, Tx,
     dialect::{Insert, Update},
@@ -13,8 +13,12 @@ use huika_db::{
 };
 
 use crate::{
-    MemberState,
-    domain::{identity::IdentityName, member::MemberRecord},
+    MemberState, PersonalField,
+    domain::{
+        identity::IdentityName,
+        lookup::{Lookup, LookupKind},
+        member::MemberRecord,
+    },
 };
 
 /// Ids or names in one list of a query.
@@ -25,15 +29,14 @@ pub(crate) async fn identity_owners(
     executor: &mut impl Executor,
     names: &[IdentityName],
 ) -> Result<HashMap<IdentityName, MemberId>, DbError> {
-    let mut by_issuer: BTreeMap<(&'static str, &str), Vec<String>> = BTreeMap::new();
+    let mut by_issuer: BTreeMap<(&'static str, &str), HashMap<&str, &IdentityName>> = BTreeMap::new();
     for name in names {
-        by_issuer
-            .entry((name.kind, &name.issuer))
-            .or_default()
-            .push(name.subject.clone());
+        let subjects = by_issuer.entry((name.kind, &name.issuer)).or_default();
+        subjects.extend(name.subjects.iter().map(|subject| (subject.text.as_str(), name)));
     }
     let mut owners = HashMap::new();
-    for ((kind, issuer), subjects) in by_issuer {
+    for ((kind, issuer), named) in by_issuer {
+        let subjects: Vec<String> = named.keys().map(|subject| (*subject).to_owned()).collect();
         for subjects in subjects.chunks(LIST_ROWS) {
             let rows = executor
                 .fetch_all(
@@ -42,12 +45,9 @@ pub(crate) async fn identity_owners(
                 )
                 .await?;
             for row in rows {
-                let name = IdentityName {
-                    kind,
-                    issuer: issuer.to_owned(),
-                    subject: row.get("subject")?,
-                };
-                owners.insert(name, row.get("member_id")?);
+                let name = named.get(row.get::<String>("subject")?.as_str());
+                let name = name.ok_or_else(|| DbError::corrupt("subject"))?;
+                owners.insert((*name).clone(), row.get("member_id")?);
             }
         }
     }
@@ -60,24 +60,59 @@ pub(crate) async fn identity_owners(
 /// [`DbError::Stale`] when somebody else has one of them, which makes the transaction run again.
 pub(crate) async fn identity_insert(
     tx: &mut Tx<'_>,
-    mut claims: Vec<(IdentityName, MemberId)>,
+    claims: Vec<(IdentityName, MemberId)>,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    claims.sort_unstable();
-    let expected = claims.len() as u64;
+    let mut rows = Vec::with_capacity(claims.len());
+    for (name, member_id) in &claims {
+        let subjects = name.subjects.iter();
+        rows.extend(subjects.map(|subject| (name.kind, &name.issuer, subject, *member_id)));
+    }
+    rows.sort_unstable();
+    let expected = rows.len() as u64;
     let mut insert = Insert::into_table(
         "members_identity",
-        &["kind", "issuer", "subject", "member_id", "claimed_at"],
+        &[
+            "kind",
+            "issuer",
+            "subject",
+            "member_id",
+            "claimed_at",
+            "generation",
+        ],
     )
     .skip_existing();
-    for (name, member_id) in claims {
-        insert.push(params![name.kind, name.issuer, name.subject, member_id, now]);
+    for (kind, issuer, subject, member_id) in rows {
+        let generation = i64::from(subject.generation);
+        insert.push(params![kind, issuer, &subject.text, member_id, now, generation]);
     }
     if tx.insert(insert).await? == expected {
         Ok(())
     } else {
         Err(DbError::Stale("members_identity"))
     }
+}
+
+/// The names of one member as they are told to the member: which kinds, given by whom, since when.
+pub(crate) async fn identities_of(
+    executor: &mut impl Executor,
+    id: MemberId,
+) -> Result<Vec<serde_json::Value>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT kind, issuer, MIN(claimed_at) AS claimed_at FROM members_identity WHERE member_id = ? \
+             GROUP BY kind, issuer ORDER BY kind, issuer",
+            params![id],
+        )
+        .await?;
+    let told = |row: &Row| {
+        Ok(serde_json::json!({
+            "kind": row.get::<String>("kind")?,
+            "issuer": row.get::<String>("issuer")?,
+            "claimed_at": row.get::<Timestamp>("claimed_at")?,
+        }))
+    };
+    rows.iter().map(told).collect()
 }
 
 /// A row of `members_member` to insert, with the wrapped key of its personal data.
@@ -223,6 +258,148 @@ pub(crate) async fn member_update_state(
         member.version
     ]);
     tx.update(update).await
+}
+
+/// Raises a member's version, guarded by the version that was read: whatever belongs to the member is changed after
+/// it, so that of two changes at once the second reads again. A nickname is stored with it where one is given.
+pub(crate) async fn member_touch(
+    tx: &mut Tx<'_>,
+    member: &MemberRecord,
+    nickname: Option<Vec<u8>>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let (next, id, version) = (member.version + 1, member.id, member.version);
+    let met = match nickname {
+        Some(sealed) => {
+            tx.execute(
+                "UPDATE members_member SET nickname_sealed = ?, version = ?, updated_at = ? \
+                 WHERE member_id = ? AND version = ?",
+                params![sealed, next, now, id, version],
+            )
+            .await?
+        }
+        None => {
+            tx.execute(
+                "UPDATE members_member SET version = ?, updated_at = ? WHERE member_id = ? AND version = ?",
+                params![next, now, id, version],
+            )
+            .await?
+        }
+    };
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_member"))
+    }
+}
+
+/// The sealed personal fields of one member.
+pub(crate) async fn personal_list(
+    executor: &mut impl Executor,
+    id: MemberId,
+) -> Result<BTreeMap<PersonalField, Vec<u8>>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT field, sealed FROM members_personal WHERE member_id = ?",
+            params![id],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((parsed(row, "field")?, row.get("sealed")?)))
+        .collect()
+}
+
+/// Inserts sealed personal fields.
+pub(crate) async fn personal_insert(
+    tx: &mut Tx<'_>,
+    rows: Vec<(MemberId, PersonalField, Vec<u8>)>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "members_personal",
+        &["member_id", "field", "sealed", "updated_at"],
+    );
+    for (id, field, sealed) in rows {
+        insert.push(params![id, field.name(), sealed, now]);
+    }
+    tx.insert(insert).await.map(drop)
+}
+
+/// Deletes personal fields of one member.
+pub(crate) async fn personal_delete(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    fields: &[PersonalField],
+) -> Result<(), DbError> {
+    let names = fields.iter().map(|field| field.name().to_owned()).collect();
+    let sql = "DELETE FROM members_personal WHERE member_id = ? AND field IN (??)";
+    tx.execute(sql, params![id, Param::Texts(names)]).await.map(drop)
+}
+
+/// Inserts what members are found by, under each generation of index keys.
+pub(crate) async fn lookup_insert(
+    tx: &mut Tx<'_>,
+    keyring: &Keyring,
+    lookups: Vec<(MemberId, Lookup)>,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table("members_lookup", &["member_id", "kind", "generation", "subject"]);
+    for (id, lookup) in lookups {
+        for index in lookup.kind.indexes(keyring, &lookup.text) {
+            let generation = i64::from(index.generation);
+            insert.push(params![id, lookup.kind.name(), generation, index.text]);
+        }
+    }
+    tx.insert(insert).await.map(drop)
+}
+
+/// Deletes what one member is found by.
+pub(crate) async fn lookup_delete(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    kinds: impl IntoIterator<Item = LookupKind>,
+) -> Result<(), DbError> {
+    let names = kinds.into_iter().map(|kind| kind.name().to_owned()).collect();
+    let sql = "DELETE FROM members_lookup WHERE member_id = ? AND kind IN (??)";
+    tx.execute(sql, params![id, Param::Texts(names)]).await.map(drop)
+}
+
+/// The members that are found by something, after one of them, in their order.
+pub(crate) async fn lookup_members(
+    executor: &mut impl Executor,
+    keyring: &Keyring,
+    lookup: &Lookup,
+    after: Option<MemberId>,
+    limit: u32,
+) -> Result<Vec<MemberId>, DbError> {
+    let indexes = lookup.kind.indexes(keyring, &lookup.text);
+    let subjects = indexes.into_iter().map(|index| index.text).collect();
+    let after = after.map_or(-1, MemberId::as_i64);
+    let rows = executor
+        .fetch_all(
+            "SELECT DISTINCT member_id FROM members_lookup \
+             WHERE kind = ? AND subject IN (??) AND member_id > ? ORDER BY member_id LIMIT ?",
+            params![
+                lookup.kind.name(),
+                Param::Texts(subjects),
+                after,
+                i64::from(limit)
+            ],
+        )
+        .await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// Notes that something happened in a member's life, and tells whether it is the first time.
+pub(crate) async fn milestone_insert(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    name: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let mut insert =
+        Insert::into_table("members_milestone", &["member_id", "name", "reached_at"]).skip_existing();
+    insert.push(params![id, name, now]);
+    Ok(tx.insert(insert).await? == 1)
 }
 
 fn id_list(ids: &[MemberId]) -> Param {

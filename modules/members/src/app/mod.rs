@@ -1,9 +1,13 @@
 //! The use cases, one per file: authorize, load, ask the domain, save, record.
 
+mod birthdays;
+mod export;
 mod find;
+mod profile;
 mod register;
-mod reveal_phone;
+mod reveal;
 mod set_state;
 mod states;
 
+pub use profile::{ChangeProfile, ProfileView};
 pub use register::Registration;

@@ -17,6 +17,7 @@ use crate::{
     RegisterMember, Registered,
     domain::{
         identity::IdentityName,
+        lookup::Lookup,
         member::MemberRecord,
         personal::MemberKey,
         registration::{Attached, Candidate, Known, PhoneStatus, Plan, plan},
@@ -193,6 +194,14 @@ impl Members {
             });
         }
         store::member_insert(tx, rows, now).await?;
+        let mut lookups = Vec::with_capacity(2 * plan.created.len());
+        for (member_id, command) in &plan.created {
+            let phone = command.phone.as_ref().map(Lookup::of_phone);
+            let nickname = command.nickname.as_ref().map(Lookup::of_nickname);
+            let found_by = phone.into_iter().chain(nickname.into_iter().flatten());
+            lookups.extend(found_by.map(|lookup| (*member_id, lookup)));
+        }
+        store::lookup_insert(tx, &self.keyring, lookups).await?;
         let created = plan.created.iter().zip(cards);
         let events: Vec<MemberRegistered> = created
             .map(|((member_id, command), card)| MemberRegistered::new(*member_id, card, command, now))
@@ -209,12 +218,15 @@ impl Members {
         now: Timestamp,
     ) -> Result<(), MembersError> {
         let mut phones = Vec::with_capacity(plan.joined.len());
+        let mut lookups = Vec::with_capacity(plan.joined.len());
         for (member_id, phone) in &plan.joined {
             let record = records.get(member_id).ok_or(MembersError::NotFound)?;
             let key = record.key(&self.keyring)?.ok_or(MembersError::Erased)?;
             phones.push((*member_id, record.version, key.seal_phone(self.db.rng(), phone)));
+            lookups.push((*member_id, Lookup::of_phone(phone)));
         }
         store::member_update_phone(tx, phones, now).await?;
+        store::lookup_insert(tx, &self.keyring, lookups).await?;
         Ok(())
     }
 

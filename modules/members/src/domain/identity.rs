@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use huika_core::Keyring;
+use huika_core::{BlindIndex, Keyring};
 use serde::Serialize;
 
 use crate::{CardNumber, MembersError, PhoneNumber};
@@ -12,6 +12,8 @@ const CARD: &str = "card";
 const EXTERNAL: &str = "external";
 /// Kinds of our own have no issuer. An empty text instead of NULL, because it is part of the key.
 const OURSELVES: &str = "";
+/// The generation of names that no key hides. They were 1 before generations were told apart.
+const CLEAR: u32 = 1;
 
 /// A short code that a shop gives: a channel, a store, a source of data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -97,12 +99,14 @@ pub enum Identity {
     External(ExternalIdentity),
 }
 
-/// An identity as the name table holds it. Ordered, because names are always claimed in this order.
+/// An identity as the name table holds it: under each generation of index keys, so that processes with and without
+/// a new key never give one name to two members.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct IdentityName {
     pub(crate) kind: &'static str,
     pub(crate) issuer: String,
-    pub(crate) subject: String,
+    /// Newest first, never empty.
+    pub(crate) subjects: Vec<BlindIndex>,
 }
 
 impl Identity {
@@ -110,10 +114,16 @@ impl Identity {
     /// phone or the identity card as customer number: the table holds none of them in clear.
     pub(crate) fn name(&self, keyring: &Keyring) -> IdentityName {
         let hidden =
-            |issuer: &str, text: &str| keyring.blind_index(&format!("members_identity/{issuer}"), text);
-        let (kind, issuer, subject) = match self {
+            |issuer: &str, text: &str| keyring.blind_indexes(&format!("members_identity/{issuer}"), text);
+        let (kind, issuer, subjects) = match self {
             Self::Phone(phone) => (PHONE, OURSELVES, hidden(OURSELVES, phone.reveal())),
-            Self::Card(card) => (CARD, OURSELVES, card.as_str().to_owned()),
+            Self::Card(card) => {
+                let clear = BlindIndex {
+                    text: card.as_str().to_owned(),
+                    generation: CLEAR,
+                };
+                (CARD, OURSELVES, vec![clear])
+            }
             Self::External(ExternalIdentity { issuer, subject }) => {
                 (EXTERNAL, issuer.as_str(), hidden(issuer.as_str(), subject))
             }
@@ -121,7 +131,7 @@ impl Identity {
         IdentityName {
             kind,
             issuer: issuer.to_owned(),
-            subject,
+            subjects,
         }
     }
 }
@@ -153,12 +163,12 @@ mod tests {
         };
         for subject in ["12345", "13800138000", "13800138000_wx", "110101199003078515"] {
             assert!(
-                !name("youzan", subject).subject.contains(&subject[..5]),
+                !name("youzan", subject).subjects[0].text.contains(&subject[..5]),
                 "{subject}"
             );
         }
         assert_eq!(name("youzan", "12345"), name("youzan", "12345"));
-        assert_ne!(name("youzan", "12345").subject, name("weimob", "12345").subject);
+        assert_ne!(name("youzan", "12345").subjects, name("weimob", "12345").subjects);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 pub(crate) mod card;
 pub(crate) mod identity;
+pub(crate) mod lookup;
 pub(crate) mod member;
 pub(crate) mod personal;
 pub(crate) mod phone;
+pub(crate) mod profile;
 pub(crate) mod reason;
 pub(crate) mod registration;
 pub(crate) mod state;

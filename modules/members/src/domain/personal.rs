@@ -2,7 +2,10 @@
 
 use huika_core::{DataKey, Keyring, MemberId, Rng};
 
-use super::member::Nickname;
+use super::{
+    member::Nickname,
+    profile::{PersonalField, PersonalValue},
+};
 use crate::{MembersError, PhoneNumber};
 
 /// The key of one member's personal data. The member's id is bound to the key and to every value, so that
@@ -43,6 +46,35 @@ impl MemberKey {
 
     pub(crate) fn open_nickname(&self, sealed: &[u8]) -> Result<Nickname, MembersError> {
         self.open_text("nickname", sealed)?.parse()
+    }
+
+    pub(crate) fn seal_value(&self, rng: &Rng, value: &PersonalValue) -> Vec<u8> {
+        self.seal_text(rng, "members_personal", value.field().name(), value.reveal())
+    }
+
+    pub(crate) fn open_value(
+        &self,
+        field: PersonalField,
+        sealed: &[u8],
+    ) -> Result<PersonalValue, MembersError> {
+        let text = self.open_bound("members_personal", field.name(), sealed)?;
+        Ok(PersonalValue::stored(field, text))
+    }
+
+    /// Encrypts a text of another table. `name` tells the value among those of the member in the table.
+    pub(crate) fn seal_text(&self, rng: &Rng, table: &str, name: &str, text: &str) -> Vec<u8> {
+        let context = format!("{table}/{name}/{}", self.member_id);
+        self.key.seal(rng, &context, text.as_bytes())
+    }
+
+    /// Decrypts what [`MemberKey::seal_text`] made.
+    pub(crate) fn open_bound(&self, table: &str, name: &str, sealed: &[u8]) -> Result<String, MembersError> {
+        let context = format!("{table}/{name}/{}", self.member_id);
+        let opened = self
+            .key
+            .open(&context, sealed)
+            .map_err(|_| MembersError::KeysMissing)?;
+        String::from_utf8(opened.to_vec()).map_err(|_| MembersError::KeysMissing)
     }
 
     fn open_text(&self, column: &str, sealed: &[u8]) -> Result<String, MembersError> {

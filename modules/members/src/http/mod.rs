@@ -1,5 +1,6 @@
 //! The HTTP face: decode, call one use case, encode.
 
+mod admin;
 mod open;
 
 use std::sync::Arc;
@@ -16,5 +17,8 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(open::show_member))
         .routes(routes!(open::reveal_member_phone))
         .routes(routes!(open::set_member_state))
+        .routes(routes!(admin::show_profile, admin::change_profile))
+        .routes(routes!(admin::reveal_profile_field))
+        .routes(routes!(admin::export_member))
         .with_state(Arc::new(members))
 }

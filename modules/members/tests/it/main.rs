@@ -5,6 +5,7 @@
 mod http;
 mod lookups;
 mod personal_data;
+mod profile;
 mod registration;
 mod shop;
 mod states;

@@ -1,0 +1,63 @@
+//! Everything that is kept of one member, for the member (PIPL article 45).
+
+use huika_core::{Actor, MemberId};
+use huika_db::audit::{AuditEntry, record_audit_in_tx};
+use serde_json::{Map, Value, json};
+
+use crate::{Members, MembersError, permission, store};
+
+impl Members {
+    /// Everything that is kept of one member, personal data in clear, and what other modules keep, by their names.
+    /// The audit entry commits before anything is handed out.
+    ///
+    /// # Errors
+    /// [`MembersError::NotFound`]; when a part fails.
+    pub async fn export_member(&self, actor: &Actor, id: MemberId) -> Result<Value, MembersError> {
+        actor.authorize(&permission::EXPORT)?;
+        let now = self.db.clock().now();
+        self.db
+            .run_tx("members.export", |tx| {
+                Box::pin(async move {
+                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let sealed = store::personal_list(tx, id).await?;
+                    let profile = self.profile_view(&member, &sealed)?;
+                    let phone = match member.phone(&self.keyring) {
+                        Ok(phone) => Some(phone.reveal().to_owned()),
+                        Err(MembersError::PhoneUnknown | MembersError::Erased) => None,
+                        Err(error) => return Err(error),
+                    };
+                    let values = profile.values.iter();
+                    let personal: Map<String, Value> = values
+                        .map(|value| (value.field().name().to_owned(), value.reveal().into()))
+                        .collect();
+                    let mut parts = Map::new();
+                    for part in self.parts() {
+                        parts.insert(part.name().to_owned(), part.export(tx, id).await?);
+                    }
+                    let entry = AuditEntry {
+                        actor,
+                        action: permission::EXPORT.name,
+                        subject: id.to_string(),
+                        detail: json!({}),
+                    };
+                    record_audit_in_tx(tx, &self.ids, entry).await?;
+                    let view = profile.member;
+                    Ok(json!({
+                        "exported_at": now,
+                        "member_id": id,
+                        "card_number": view.card_number.as_str(),
+                        "state": view.state.name(),
+                        "phone": phone,
+                        "nickname": view.nickname.as_ref().map(|nickname| nickname.as_str()),
+                        "channel": view.channel,
+                        "store_code": view.store_code,
+                        "registered_at": view.registered_at,
+                        "personal": personal,
+                        "identities": store::identities_of(tx, id).await?,
+                        "parts": parts,
+                    }))
+                })
+            })
+            .await
+    }
+}
