@@ -196,6 +196,47 @@ CREATE TABLE members_identity (
 -- Serves "the identities of one member", for merging, erasing and export.
 CREATE INDEX ix_members_identity_member_id ON members_identity (member_id);
 
+-- members 0002 personal
+
+-- Names are claimed under every generation of index keys that the key file holds, so that the generations can change
+-- while several processes work.
+ALTER TABLE members_identity ADD COLUMN generation BIGINT NOT NULL DEFAULT 1;
+
+-- What a member tells about the person: birthday, gender, names, addresses. One row per field.
+CREATE TABLE members_personal (
+  member_id BIGINT NOT NULL,
+  -- birthday, gender, real_name, id_number, address, email or avatar.
+  field TEXT NOT NULL,
+  -- Encrypted with the member's own key, bound to the member and the field.
+  sealed BLOB NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_personal PRIMARY KEY (member_id, field)
+) WITHOUT ROWID;
+
+-- By what operators search: blind indexes, not unique.
+CREATE TABLE members_lookup (
+  member_id BIGINT NOT NULL,
+  -- What is indexed: birthday (month and day), id_number, real_name, phone_tail and others.
+  kind TEXT NOT NULL,
+  -- The generation of the index key.
+  generation BIGINT NOT NULL,
+  -- The blind index.
+  subject TEXT NOT NULL,
+  CONSTRAINT pk_members_lookup PRIMARY KEY (member_id, kind, generation)
+) WITHOUT ROWID;
+
+-- Serves searches and "who has a birthday today", page by page in the order of members.
+CREATE INDEX ix_members_lookup_kind_subject_member_id ON members_lookup (kind, subject, member_id);
+
+-- What happened once in a member's life, so that it is told once.
+CREATE TABLE members_milestone (
+  member_id BIGINT NOT NULL,
+  -- profile_completed.
+  name TEXT NOT NULL,
+  reached_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
+) WITHOUT ROWID;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -670,6 +711,47 @@ CREATE TABLE members_identity (
 -- Serves "the identities of one member", for merging, erasing and export.
 CREATE INDEX ix_members_identity_member_id ON members_identity (member_id);
 
+-- members 0002 personal
+
+-- Names are claimed under every generation of index keys that the key file holds, so that the generations can change
+-- while several processes work.
+ALTER TABLE members_identity ADD COLUMN generation BIGINT NOT NULL DEFAULT 1;
+
+-- What a member tells about the person: birthday, gender, names, addresses. One row per field.
+CREATE TABLE members_personal (
+  member_id BIGINT NOT NULL,
+  -- birthday, gender, real_name, id_number, address, email or avatar.
+  field VARCHAR(32) COLLATE "C" NOT NULL,
+  -- Encrypted with the member's own key, bound to the member and the field.
+  sealed BYTEA NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_personal PRIMARY KEY (member_id, field)
+) ;
+
+-- By what operators search: blind indexes, not unique.
+CREATE TABLE members_lookup (
+  member_id BIGINT NOT NULL,
+  -- What is indexed: birthday (month and day), id_number, real_name, phone_tail and others.
+  kind VARCHAR(32) COLLATE "C" NOT NULL,
+  -- The generation of the index key.
+  generation BIGINT NOT NULL,
+  -- The blind index.
+  subject VARCHAR(64) COLLATE "C" NOT NULL,
+  CONSTRAINT pk_members_lookup PRIMARY KEY (member_id, kind, generation)
+) ;
+
+-- Serves searches and "who has a birthday today", page by page in the order of members.
+CREATE INDEX ix_members_lookup_kind_subject_member_id ON members_lookup (kind, subject, member_id);
+
+-- What happened once in a member's life, so that it is told once.
+CREATE TABLE members_milestone (
+  member_id BIGINT NOT NULL,
+  -- profile_completed.
+  name VARCHAR(32) COLLATE "C" NOT NULL,
+  reached_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
+) ;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1143,6 +1225,47 @@ CREATE TABLE members_identity (
 
 -- Serves "the identities of one member", for merging, erasing and export.
 CREATE INDEX ix_members_identity_member_id ON members_identity (member_id);
+
+-- members 0002 personal
+
+-- Names are claimed under every generation of index keys that the key file holds, so that the generations can change
+-- while several processes work.
+ALTER TABLE members_identity ADD COLUMN generation BIGINT NOT NULL DEFAULT 1;
+
+-- What a member tells about the person: birthday, gender, names, addresses. One row per field.
+CREATE TABLE members_personal (
+  member_id BIGINT NOT NULL,
+  -- birthday, gender, real_name, id_number, address, email or avatar.
+  field VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- Encrypted with the member's own key, bound to the member and the field.
+  sealed VARBINARY(1200) NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_personal PRIMARY KEY (member_id, field)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- By what operators search: blind indexes, not unique.
+CREATE TABLE members_lookup (
+  member_id BIGINT NOT NULL,
+  -- What is indexed: birthday (month and day), id_number, real_name, phone_tail and others.
+  kind VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- The generation of the index key.
+  generation BIGINT NOT NULL,
+  -- The blind index.
+  subject VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  CONSTRAINT pk_members_lookup PRIMARY KEY (member_id, kind, generation)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Serves searches and "who has a birthday today", page by page in the order of members.
+CREATE INDEX ix_members_lookup_kind_subject_member_id ON members_lookup (kind, subject, member_id);
+
+-- What happened once in a member's life, so that it is told once.
+CREATE TABLE members_milestone (
+  member_id BIGINT NOT NULL,
+  -- profile_completed.
+  name VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  reached_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- ledger 0001 ledger
 
