@@ -1,6 +1,6 @@
 //! What members refuse, and what to do then.
 
-use huika_core::Denied;
+use huika_core::{Denied, MemberId};
 use huika_db::DbError;
 
 use crate::{MemberAction, MemberState, PartError};
@@ -85,6 +85,44 @@ huika_core::problems! {
         AvatarInvalid
         en "The address of a picture begins with https:// and has at most 255 characters."
         zh "头像地址应以 https:// 开头，且不超过255个字符。";
+
+        /// The member was merged into another.
+        [409 "members.merged"]
+        Merged {
+            /// The member who stands for both.
+            winner: MemberId,
+        }
+        en "This member was merged into {winner}: repeat this with that member, or take the merge back first."
+        zh "该会员已合并至 {winner}：请对该会员操作，或先撤销合并。";
+
+        /// A state that comes about by itself.
+        [422 "members.state_not_settable"]
+        StateNotSettable
+        en "Nobody is set to merged by hand: merge the two members instead."
+        zh "“已合并”状态不能手动设置：请使用会员合并功能。";
+
+        /// Both members are the same one.
+        [422 "members.merge_self"]
+        MergeSelf
+        en "A member cannot be merged with itself: name two members."
+        zh "不能将会员与自身合并：请选择两位不同的会员。";
+
+        /// A member in this state cannot be merged.
+        [409 "members.merge_state"]
+        MergeState {
+            /// The member.
+            member: MemberId,
+            /// How the member stands.
+            state: MemberState,
+        }
+        en "{member} is {state}: only members in the normal state are merged. Settle that first."
+        zh "{member} {state:#}：仅正常状态的会员可以合并，请先处理其状态。";
+
+        /// There is no merge to take back.
+        [409 "members.not_merged"]
+        NotMerged
+        en "This member is not merged into another: nothing can be taken back."
+        zh "该会员未被合并，无需撤销。";
 
         /// A child cannot decide alone about personal data.
         [422 "members.guardian_required"]

@@ -4,7 +4,7 @@ use huika_core::{MemberId, Timestamp};
 use huika_db::outbox::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::{CardNumber, RegisterMember};
+use crate::{CardNumber, MergeId, RegisterMember};
 
 /// A person became a member. Consumers: grants for new members, analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,5 +100,41 @@ pub struct ProfileCompleted {
 
 impl Event for ProfileCompleted {
     const TOPIC: &'static str = "members.profile_completed";
+    const VERSION: u32 = 1;
+}
+
+/// Two members turned out to be one person. Consumers: everybody who keeps something by member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersMerged {
+    /// The merge.
+    pub merge_id: MergeId,
+    /// The member who stands for both.
+    pub winner: MemberId,
+    /// The member who is a redirect now.
+    pub loser: MemberId,
+    /// When.
+    pub merged_at: Timestamp,
+}
+
+impl Event for MembersMerged {
+    const TOPIC: &'static str = "members.members_merged";
+    const VERSION: u32 = 1;
+}
+
+/// A merge was taken back. Consumers: as of [`MembersMerged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersUnmerged {
+    /// The merge.
+    pub merge_id: MergeId,
+    /// The member who stood for both.
+    pub winner: MemberId,
+    /// The member who stands alone again.
+    pub loser: MemberId,
+    /// When.
+    pub unmerged_at: Timestamp,
+}
+
+impl Event for MembersUnmerged {
+    const TOPIC: &'static str = "members.members_unmerged";
     const VERSION: u32 = 1;
 }

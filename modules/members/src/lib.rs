@@ -22,7 +22,7 @@ mod parts;
 pub mod permission;
 mod store;
 
-pub use app::{ChangeProfile, ProfileView, Registration};
+pub use app::{ChangeProfile, MergePreview, ProfileView, Registration};
 pub use domain::{
     card::CardNumber,
     identity::{Code, ExternalIdentity, Identity},
@@ -34,7 +34,9 @@ pub use domain::{
     state::{MemberAction, MemberState, UnknownState},
 };
 pub use error::MembersError;
-pub use events::{BirthdayChanged, IdentityJoined, MemberRegistered, ProfileCompleted};
+pub use events::{
+    BirthdayChanged, IdentityJoined, MemberRegistered, MembersMerged, MembersUnmerged, ProfileCompleted,
+};
 pub use parts::{MemberPart, Merge, MergeEffect, MergeId, MergeKind, PartError};
 pub use permission::PERMISSIONS;
 
@@ -75,5 +77,6 @@ pub fn migrations() -> Vec<Migration> {
     vec![
         migration(1, "members", include_str!("../migrations/0001_members.sql")),
         migration(2, "personal", include_str!("../migrations/0002_personal.sql")),
+        migration(3, "merge", include_str!("../migrations/0003_merge.sql")),
     ]
 }

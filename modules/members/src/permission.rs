@@ -3,7 +3,7 @@
 use huika_core::Permission;
 
 /// Every permission of this module.
-pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT];
+pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT, MERGE];
 
 /// Find and see members, phones masked.
 pub const READ: Permission = Permission {
@@ -45,4 +45,11 @@ pub const EXPORT: Permission = Permission {
     name: "members.export",
     en: "Export everything that is kept of one member, in clear; each time is recorded",
     zh: "导出单个会员的全部资料（含完整个人信息，每次导出均留痕）",
+};
+
+/// Merge members and take merges back.
+pub const MERGE: Permission = Permission {
+    name: "members.merge",
+    en: "Merge two members who are one person, and take a merge back",
+    zh: "合并同一人的两个会员，或撤销合并",
 };

@@ -13,11 +13,12 @@ use huika_db::{
 };
 
 use crate::{
-    MemberState, PersonalField,
+    MemberState, Merge, PersonalField,
     domain::{
         identity::IdentityName,
         lookup::{Lookup, LookupKind},
         member::MemberRecord,
+        merge::{Changes, MovedName},
     },
 };
 
@@ -179,7 +180,7 @@ pub(crate) async fn member_list(
         let rows = executor
             .fetch_all(
                 "SELECT m.member_id, m.card_number, m.state, m.phone_sealed, m.nickname_sealed, m.channel, \
-                 m.store_code, m.version, m.registered_at, k.wrapped \
+                 m.store_code, m.version, m.registered_at, m.updated_at, m.merged_into, k.wrapped \
                  FROM members_member m LEFT JOIN members_key k ON k.member_id = m.member_id \
                  WHERE m.member_id IN (??)",
                 params![id_list(ids)],
@@ -236,6 +237,231 @@ pub(crate) async fn member_update_phone(
         update.push(params![sealed, version + 1, now, id, version]);
     }
     tx.update(update).await
+}
+
+/// Raises the versions of members who gained a name, each guarded by the version that was read: a name never
+/// reaches a member who is being merged.
+pub(crate) async fn member_touch_many(
+    tx: &mut Tx<'_>,
+    mut members: Vec<(MemberId, i64)>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    members.sort_unstable();
+    let mut update = Update::table(
+        "members_member",
+        &["version", "updated_at"],
+        &["member_id", "version"],
+    );
+    for (id, version) in members {
+        update.push(params![version + 1, now, id, version]);
+    }
+    tx.update(update).await
+}
+
+/// Who stands for the members with these ids, one step; those who stand alone are missing.
+pub(crate) async fn member_winners(
+    executor: &mut impl Executor,
+    ids: &[MemberId],
+) -> Result<HashMap<MemberId, MemberId>, DbError> {
+    let mut winners = HashMap::new();
+    for ids in ids.chunks(LIST_ROWS) {
+        let rows = executor
+            .fetch_all(
+                "SELECT member_id, merged_into FROM members_member \
+                 WHERE member_id IN (??) AND merged_into IS NOT NULL",
+                params![id_list(ids)],
+            )
+            .await?;
+        for row in rows {
+            winners.insert(row.get("member_id")?, row.get("merged_into")?);
+        }
+    }
+    Ok(winners)
+}
+
+/// The members who were merged into one member, one step.
+pub(crate) async fn member_losers(
+    executor: &mut impl Executor,
+    id: MemberId,
+) -> Result<Vec<MemberId>, DbError> {
+    let sql = "SELECT member_id FROM members_member WHERE merged_into = ? ORDER BY member_id";
+    let rows = executor.fetch_all(sql, params![id]).await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// What a merge and its undoing write of a member's own row.
+pub(crate) struct MemberChange<'a> {
+    pub(crate) id: MemberId,
+    /// The version that was read.
+    pub(crate) read_version: i64,
+    pub(crate) version: i64,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) state: &'a str,
+    pub(crate) merged_into: Option<MemberId>,
+    pub(crate) phone_sealed: Option<Vec<u8>>,
+    pub(crate) nickname_sealed: Option<Vec<u8>>,
+}
+
+/// Writes a member's own row, guarded by the version that was read.
+pub(crate) async fn member_update(tx: &mut Tx<'_>, change: MemberChange<'_>) -> Result<(), DbError> {
+    let met = tx
+        .execute(
+            "UPDATE members_member SET version = ?, updated_at = ?, state = ?, merged_into = ?, phone_sealed = ?, \
+             nickname_sealed = ? WHERE member_id = ? AND version = ?",
+            params![
+                change.version,
+                change.updated_at,
+                change.state,
+                change.merged_into,
+                change.phone_sealed,
+                change.nickname_sealed,
+                change.id,
+                change.read_version,
+            ],
+        )
+        .await?;
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_member"))
+    }
+}
+
+/// The keys of the names of one member, in the order in which names are claimed.
+pub(crate) async fn identity_keys(
+    executor: &mut impl Executor,
+    id: MemberId,
+) -> Result<Vec<MovedName>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT kind, issuer, subject FROM members_identity WHERE member_id = ? ORDER BY kind, issuer, subject",
+            params![id],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(MovedName {
+                kind: row.get("kind")?,
+                issuer: row.get("issuer")?,
+                subject: row.get("subject")?,
+            })
+        })
+        .collect()
+}
+
+/// Gives names of one member to another.
+///
+/// # Errors
+/// [`DbError::Stale`] when one of them belongs to somebody else by now.
+pub(crate) async fn identity_move(
+    tx: &mut Tx<'_>,
+    names: &[MovedName],
+    from: MemberId,
+    to: MemberId,
+) -> Result<(), DbError> {
+    for name in names {
+        let met = tx
+            .execute(
+                "UPDATE members_identity SET member_id = ? \
+                 WHERE kind = ? AND issuer = ? AND subject = ? AND member_id = ?",
+                params![to, &name.kind, &name.issuer, &name.subject, from],
+            )
+            .await?;
+        if met != 1 {
+            return Err(DbError::Stale("members_identity"));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes everything that a member is found by.
+pub(crate) async fn lookup_delete_all(tx: &mut Tx<'_>, id: MemberId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM members_lookup WHERE member_id = ?", params![id])
+        .await
+        .map(drop)
+}
+
+/// A merge as it is stored.
+pub(crate) struct MergeRecord {
+    pub(crate) merge: Merge,
+    pub(crate) changes: Changes,
+}
+
+/// Inserts a merge.
+pub(crate) async fn merge_insert(
+    tx: &mut Tx<'_>,
+    merge: &Merge,
+    reason: &str,
+    changes: &Changes,
+) -> Result<(), DbError> {
+    let changes = serde_json::to_string(changes).map_err(|_| DbError::corrupt("changes"))?;
+    let mut insert = Insert::into_table(
+        "members_merge",
+        &[
+            "member_id",
+            "merge_id",
+            "winner_id",
+            "actor",
+            "reason",
+            "changes",
+            "merged_at",
+            "unmerged_at",
+        ],
+    );
+    insert.push(params![
+        merge.loser,
+        merge.id,
+        merge.winner,
+        &merge.actor,
+        reason,
+        changes,
+        merge.merged_at,
+        None::<Timestamp>,
+    ]);
+    tx.insert(insert).await.map(drop)
+}
+
+/// The merge by which a member is a redirect.
+pub(crate) async fn merge_open(
+    executor: &mut impl Executor,
+    loser: MemberId,
+) -> Result<Option<MergeRecord>, DbError> {
+    let row = executor
+        .fetch_optional(
+            "SELECT member_id, merge_id, winner_id, actor, changes, merged_at FROM members_merge \
+             WHERE member_id = ? AND unmerged_at IS NULL",
+            params![loser],
+        )
+        .await?;
+    row.map(|row| {
+        let changes: String = row.get("changes")?;
+        Ok(MergeRecord {
+            merge: Merge {
+                id: row.get("merge_id")?,
+                winner: row.get("winner_id")?,
+                loser: row.get("member_id")?,
+                merged_at: row.get("merged_at")?,
+                actor: row.get("actor")?,
+            },
+            changes: serde_json::from_str(&changes).map_err(|_| DbError::corrupt("changes"))?,
+        })
+    })
+    .transpose()
+}
+
+/// Notes that a merge was taken back.
+pub(crate) async fn merge_close(tx: &mut Tx<'_>, merge: &Merge, now: Timestamp) -> Result<(), DbError> {
+    let met = tx
+        .execute(
+            "UPDATE members_merge SET unmerged_at = ? WHERE member_id = ? AND merge_id = ? AND unmerged_at IS NULL",
+            params![now, merge.loser, merge.id],
+        )
+        .await?;
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_merge"))
+    }
 }
 
 /// Stores a member's state, guarded by the version that was read.
@@ -421,6 +647,8 @@ fn record(row: &Row) -> Result<MemberRecord, DbError> {
             .map_err(|_| DbError::corrupt("store_code"))?,
         version: row.get("version")?,
         registered_at: row.get("registered_at")?,
+        updated_at: row.get("updated_at")?,
+        merged_into: row.get("merged_into")?,
         wrapped_key: row.get("wrapped")?,
     })
 }

@@ -1,7 +1,10 @@
 //! Everything that is kept of one member, for the member (PIPL article 45).
 
 use huika_core::{Actor, MemberId};
-use huika_db::audit::{AuditEntry, record_audit_in_tx};
+use huika_db::{
+    Tx,
+    audit::{AuditEntry, record_audit_in_tx},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{Members, MembersError, permission, store};
@@ -30,9 +33,12 @@ impl Members {
                     let personal: Map<String, Value> = values
                         .map(|value| (value.field().name().to_owned(), value.reveal().into()))
                         .collect();
-                    let mut parts = Map::new();
-                    for part in self.parts() {
-                        parts.insert(part.name().to_owned(), part.export(tx, id).await?);
+                    let parts = self.export_parts(tx, id).await?;
+                    // What was written for members who turned out to be this person is this person's as well.
+                    let mut merged = Vec::new();
+                    for loser in self.merged_into(tx, id).await? {
+                        let parts = self.export_parts(tx, loser).await?;
+                        merged.push(json!({ "member_id": loser, "parts": parts }));
                     }
                     let entry = AuditEntry {
                         actor,
@@ -55,9 +61,33 @@ impl Members {
                         "personal": personal,
                         "identities": store::identities_of(tx, id).await?,
                         "parts": parts,
+                        "merged_members": merged,
                     }))
                 })
             })
             .await
+    }
+
+    async fn export_parts(&self, tx: &mut Tx<'_>, id: MemberId) -> Result<Map<String, Value>, MembersError> {
+        let mut parts = Map::new();
+        for part in self.parts() {
+            parts.insert(part.name().to_owned(), part.export(tx, id).await?);
+        }
+        Ok(parts)
+    }
+
+    /// Everybody who was merged into a member, directly or by way of others.
+    pub(super) async fn merged_into(
+        &self,
+        tx: &mut Tx<'_>,
+        id: MemberId,
+    ) -> Result<Vec<MemberId>, MembersError> {
+        let mut all = store::member_losers(tx, id).await?;
+        let mut at = 0;
+        while let Some(next) = all.get(at).copied() {
+            all.extend(store::member_losers(tx, next).await?);
+            at += 1;
+        }
+        Ok(all)
     }
 }

@@ -8,7 +8,7 @@ use huika_db::Executor;
 use crate::{Identity, MemberView, Members, MembersError, domain::identity::IdentityName, permission, store};
 
 impl Members {
-    /// One member by id.
+    /// One member by id; of a member who was merged, the one who stands for both.
     ///
     /// # Errors
     /// [`MembersError::NotFound`].
@@ -61,10 +61,17 @@ impl Members {
         Ok(store::member_count(&mut &self.db).await?)
     }
 
+    /// The member, or the one who stands for it since a merge.
     async fn load_view(&self, id: MemberId) -> Result<MemberView, MembersError> {
-        store::member_find(&mut &self.db, id)
-            .await?
-            .ok_or(MembersError::NotFound)?
-            .view(&self.keyring)
+        let mut db = &self.db;
+        let member = store::member_find(&mut db, id).await?;
+        let mut member = member.ok_or(MembersError::NotFound)?;
+        if member.merged_into.is_some() {
+            let ends = self.resolve_in_tx(&mut db, &[id]).await?;
+            let end = ends.get(&id).copied().unwrap_or(id);
+            let winner = store::member_find(&mut db, end).await?;
+            member = winner.ok_or(MembersError::NotFound)?;
+        }
+        member.view(&self.keyring)
     }
 }

@@ -3,11 +3,13 @@
 mod birthdays;
 mod export;
 mod find;
+mod merge;
 mod profile;
 mod register;
 mod reveal;
 mod set_state;
 mod states;
 
+pub use merge::MergePreview;
 pub use profile::{ChangeProfile, ProfileView};
 pub use register::Registration;

@@ -65,7 +65,7 @@ impl Members {
     ///
     /// # Errors
     /// [`MembersError::NotFound`], [`MembersError::ChangedMeanwhile`], [`MembersError::Erased`],
-    /// [`MembersError::GuardianRequired`].
+    /// [`MembersError::GuardianRequired`], [`MembersError::Merged`].
     pub async fn change_profile(
         &self,
         actor: &Actor,
@@ -79,6 +79,9 @@ impl Members {
             .run_tx("members.change_profile", |tx| {
                 Box::pin(async move {
                     let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    if let Some(winner) = member.merged_into {
+                        return Err(MembersError::Merged { winner });
+                    }
                     if member.version != change.version {
                         return Err(MembersError::ChangedMeanwhile);
                     }

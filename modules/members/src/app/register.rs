@@ -4,7 +4,7 @@
 //! the second waits for the first, finds that it came too late, and runs again as a look-up. A name whose
 //! member cannot be seen yet, after a crash inside a commit over two shards, is waited for in the same way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use huika_core::{Actor, MemberId, Timestamp};
 use huika_db::{
@@ -225,6 +225,12 @@ impl Members {
             phones.push((*member_id, record.version, key.seal_phone(self.db.rng(), phone)));
             lookups.push((*member_id, Lookup::of_phone(phone)));
         }
+        // Whoever gains a phone has a new version by it already.
+        let gained_phone: HashSet<MemberId> = plan.joined.iter().map(|(id, _)| *id).collect();
+        let gained_name: HashSet<MemberId> = plan.attached.iter().map(|one| one.member_id).collect();
+        let touched = gained_name.difference(&gained_phone);
+        let touched = touched.filter_map(|id| Some((*id, records.get(id)?.version)));
+        store::member_touch_many(tx, touched.collect(), now).await?;
         store::member_update_phone(tx, phones, now).await?;
         store::lookup_insert(tx, &self.keyring, lookups).await?;
         Ok(())

@@ -10,7 +10,7 @@ impl Members {
     /// audit entry.
     ///
     /// # Errors
-    /// [`MembersError::NotFound`].
+    /// [`MembersError::NotFound`], [`MembersError::StateNotSettable`], [`MembersError::Merged`].
     pub async fn set_state(
         &self,
         actor: &Actor,
@@ -19,11 +19,17 @@ impl Members {
         reason: &Reason,
     ) -> Result<MemberView, MembersError> {
         actor.authorize(&permission::SET_STATE)?;
+        if state == MemberState::Merged {
+            return Err(MembersError::StateNotSettable);
+        }
         let now = self.db.clock().now();
         self.db
             .run_tx("members.set_state", |tx| {
                 Box::pin(async move {
                     let mut member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    if let Some(winner) = member.merged_into {
+                        return Err(MembersError::Merged { winner });
+                    }
                     if member.state != state {
                         store::member_update_state(tx, &member, state, now).await?;
                         let entry = AuditEntry {

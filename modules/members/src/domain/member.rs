@@ -73,6 +73,9 @@ pub(crate) struct MemberRecord {
     pub(crate) store_code: Option<Code>,
     pub(crate) version: i64,
     pub(crate) registered_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    /// None while the member stands alone.
+    pub(crate) merged_into: Option<MemberId>,
     /// None after erasure.
     pub(crate) wrapped_key: Option<Vec<u8>>,
 }

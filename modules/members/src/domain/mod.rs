@@ -4,6 +4,7 @@ pub(crate) mod card;
 pub(crate) mod identity;
 pub(crate) mod lookup;
 pub(crate) mod member;
+pub(crate) mod merge;
 pub(crate) mod personal;
 pub(crate) mod phone;
 pub(crate) mod profile;

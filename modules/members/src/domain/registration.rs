@@ -54,7 +54,7 @@ pub(crate) enum PhoneStatus {
 pub(crate) struct Known {
     /// Which of their names belong to whom.
     pub(crate) owners: HashMap<IdentityName, MemberId>,
-    /// The members who may gain a phone: see [`Candidate::may_join`].
+    /// The members who may gain a name: see [`Candidate::may_join`].
     pub(crate) phones: HashMap<MemberId, PhoneStatus>,
 }
 
@@ -64,17 +64,13 @@ impl Candidate {
         self.phone.iter().chain(&self.external)
     }
 
-    /// The member who would gain the candidate's phone.
+    /// The member who would gain one of the candidate's names.
     pub(crate) fn may_join(&self, owners: &HashMap<IdentityName, MemberId>) -> Option<MemberId> {
-        let phone_is_free = self
-            .phone
-            .as_ref()
-            .is_some_and(|phone| !owners.contains_key(phone));
-        self.external
-            .as_ref()
-            .filter(|_| phone_is_free)
-            .and_then(|external| owners.get(external))
-            .copied()
+        let mut owned = self.names().map(|name| owners.get(name).copied());
+        match (owned.next()?, owned.next()?) {
+            (Some(owner), None) | (None, Some(owner)) => Some(owner),
+            _ => None,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub enum MemberState {
     Blacklisted,
     /// The member has left.
     Closed,
+    /// The member is one person with another member, who stands for both. Look-ups lead there.
+    Merged,
 }
 
 /// What a member does, or what is done for a member, that a state can block.
@@ -36,7 +38,13 @@ pub enum MemberAction {
 
 impl MemberState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Normal, Self::Frozen, Self::Blacklisted, Self::Closed];
+    pub const ALL: [Self; 5] = [
+        Self::Normal,
+        Self::Frozen,
+        Self::Blacklisted,
+        Self::Closed,
+        Self::Merged,
+    ];
 
     /// Whether a member in this state may do something.
     pub fn allows(self, action: MemberAction) -> bool {
@@ -49,7 +57,10 @@ impl MemberState {
             // A suspicion may be wrong: the member sees the account, goes on earning and keeps the tier.
             (Self::Frozen, LogIn | Earn | Evaluate) => true,
             (Self::Frozen, Burn | Receive) => false,
-            (Self::Blacklisted | Self::Closed, LogIn | Earn | Burn | Receive | Evaluate) => false,
+            // What belongs to a merged member lies with the other one.
+            (Self::Blacklisted | Self::Closed | Self::Merged, LogIn | Earn | Burn | Receive | Evaluate) => {
+                false
+            }
         }
     }
 
@@ -72,13 +83,14 @@ impl MemberState {
             Self::Frozen => "frozen",
             Self::Blacklisted => "blacklisted",
             Self::Closed => "closed",
+            Self::Merged => "merged",
         }
     }
 }
 
 /// The text names no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state is one of normal, frozen, blacklisted, closed")]
+#[error("a state is one of normal, frozen, blacklisted, closed, merged")]
 pub struct UnknownState;
 
 impl FromStr for MemberState {
@@ -101,6 +113,7 @@ impl fmt::Display for MemberState {
             (Self::Frozen, true) => "已冻结",
             (Self::Blacklisted, true) => "已列入黑名单",
             (Self::Closed, true) => "已注销",
+            (Self::Merged, true) => "已合并至其他会员",
         })
     }
 }
@@ -138,6 +151,7 @@ mod tests {
         frozen       yes     yes   no    no       yes       yes
         blacklisted  no      no    no    no       no        yes
         closed       no      no    no    no       no        yes
+        merged       no      no    no    no       no        yes
     ";
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP face: decode, call one use case, encode.
 
 mod admin;
+mod merges;
 mod open;
 
 use std::sync::Arc;
@@ -20,5 +21,8 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(admin::show_profile, admin::change_profile))
         .routes(routes!(admin::reveal_profile_field))
         .routes(routes!(admin::export_member))
+        .routes(routes!(merges::preview_merge))
+        .routes(routes!(merges::merge_members))
+        .routes(routes!(merges::unmerge_member))
         .with_state(Arc::new(members))
 }

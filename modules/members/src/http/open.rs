@@ -101,6 +101,8 @@ pub(super) enum MemberStateBody {
     Blacklisted,
     /// The member has left.
     Closed,
+    /// Another member stands for this one. Comes about by a merge alone.
+    Merged,
 }
 
 /// A decision about how a member stands.
@@ -318,6 +320,7 @@ impl From<MemberStateBody> for MemberState {
             MemberStateBody::Frozen => Self::Frozen,
             MemberStateBody::Blacklisted => Self::Blacklisted,
             MemberStateBody::Closed => Self::Closed,
+            MemberStateBody::Merged => Self::Merged,
         }
     }
 }
@@ -329,6 +332,7 @@ impl From<MemberState> for MemberStateBody {
             MemberState::Frozen => Self::Frozen,
             MemberState::Blacklisted => Self::Blacklisted,
             MemberState::Closed => Self::Closed,
+            MemberState::Merged => Self::Merged,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod http;
 mod lookups;
+mod merge;
 mod personal_data;
 mod profile;
 mod registration;

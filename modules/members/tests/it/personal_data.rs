@@ -9,7 +9,7 @@ use huika_testing::TestDb;
 use crate::shop::{PHONE, Shop, code, external, person, phone};
 
 /// Every value of every column of every table, as bytes, with the column's name.
-async fn dump(cx: &TestDb) -> Vec<(String, Vec<u8>)> {
+pub(crate) async fn dump(cx: &TestDb) -> Vec<(String, Vec<u8>)> {
     let engine = cx.db.engine();
     let columns = match engine {
         Engine::Sqlite => {
