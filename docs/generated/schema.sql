@@ -237,6 +237,31 @@ CREATE TABLE members_milestone (
   CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
 ) WITHOUT ROWID;
 
+-- members 0003 merge
+
+-- The member who this one is, once two members turned out to be one person. NULL while the member stands alone.
+ALTER TABLE members_member ADD COLUMN merged_into BIGINT;
+
+-- Serves "who was merged into this member", for export, erasure and taking merges back.
+CREATE INDEX ix_members_member_merged_into ON members_member (merged_into);
+
+-- Merges of members. Rows stay when a merge is taken back.
+CREATE TABLE members_merge (
+  -- The member who became a redirect.
+  member_id BIGINT NOT NULL,
+  merge_id BIGINT NOT NULL,
+  winner_id BIGINT NOT NULL,
+  -- Who decided, and why, phone numbers masked.
+  actor TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  -- What the merge changed, as JSON: whatever is needed to take it back. Personal data in it is sealed.
+  changes TEXT NOT NULL,
+  merged_at BIGINT NOT NULL,
+  -- When the merge was taken back. NULL while it holds.
+  unmerged_at BIGINT,
+  CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
+) WITHOUT ROWID;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -752,6 +777,31 @@ CREATE TABLE members_milestone (
   CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
 ) ;
 
+-- members 0003 merge
+
+-- The member who this one is, once two members turned out to be one person. NULL while the member stands alone.
+ALTER TABLE members_member ADD COLUMN merged_into BIGINT;
+
+-- Serves "who was merged into this member", for export, erasure and taking merges back.
+CREATE INDEX ix_members_member_merged_into ON members_member (merged_into);
+
+-- Merges of members. Rows stay when a merge is taken back.
+CREATE TABLE members_merge (
+  -- The member who became a redirect.
+  member_id BIGINT NOT NULL,
+  merge_id BIGINT NOT NULL,
+  winner_id BIGINT NOT NULL,
+  -- Who decided, and why, phone numbers masked.
+  actor VARCHAR(64) COLLATE "C" NOT NULL,
+  reason VARCHAR(200) NOT NULL,
+  -- What the merge changed, as JSON: whatever is needed to take it back. Personal data in it is sealed.
+  changes TEXT NOT NULL,
+  merged_at BIGINT NOT NULL,
+  -- When the merge was taken back. NULL while it holds.
+  unmerged_at BIGINT,
+  CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
+) ;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1265,6 +1315,31 @@ CREATE TABLE members_milestone (
   name VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   reached_at BIGINT NOT NULL,
   CONSTRAINT pk_members_milestone PRIMARY KEY (member_id, name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- members 0003 merge
+
+-- The member who this one is, once two members turned out to be one person. NULL while the member stands alone.
+ALTER TABLE members_member ADD COLUMN merged_into BIGINT;
+
+-- Serves "who was merged into this member", for export, erasure and taking merges back.
+CREATE INDEX ix_members_member_merged_into ON members_member (merged_into);
+
+-- Merges of members. Rows stay when a merge is taken back.
+CREATE TABLE members_merge (
+  -- The member who became a redirect.
+  member_id BIGINT NOT NULL,
+  merge_id BIGINT NOT NULL,
+  winner_id BIGINT NOT NULL,
+  -- Who decided, and why, phone numbers masked.
+  actor VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  reason VARCHAR(200) NOT NULL,
+  -- What the merge changed, as JSON: whatever is needed to take it back. Personal data in it is sealed.
+  changes MEDIUMTEXT NOT NULL,
+  merged_at BIGINT NOT NULL,
+  -- When the merge was taken back. NULL while it holds.
+  unmerged_at BIGINT,
+  CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- ledger 0001 ledger
