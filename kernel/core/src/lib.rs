@@ -17,7 +17,7 @@ mod rng;
 mod secret;
 mod time;
 
-pub use access::{Actor, Denied, OPERATOR_PREFIX, Permission};
+pub use access::{Actor, ActorKind, Denied, OPERATOR_PREFIX, Permission, StoreScope};
 pub use chain::Chain;
 pub use clock::{Clock, Stopwatch};
 pub use id::{Id, IdGenerator, IdKind, MAX_NODE, MemberId, MemberKind, ParseIdError};
