@@ -3,11 +3,12 @@
 //! - [`Db`] holds the pools. [`Db::run_tx`] is the only way to a transaction: named, retried, measured.
 //! - [`Executor`] reads, in a transaction or beside one. Writes exist on [`Tx`] alone.
 //! - SQL is written once with `?` placeholders; [`dialect`] holds every difference between the engines.
-//! - [`Migration`]s, the [`outbox`], the [`jobs`] queue, the [`audit`] log, [`Batcher`] and [`backup`] build on that.
+//! - [`Migration`]s, the [`outbox`], the [`jobs`] queue, the [`audit`] log, [`approval`], [`Batcher`] and [`backup`] build on that.
 //!
 //! Nothing here knows a business word. Decisions about value never rely on `FOR UPDATE`, `SKIP LOCKED`,
 //! advisory locks or isolation above READ COMMITTED (ADR 7, rules 6 to 10).
 
+pub mod approval;
 pub mod audit;
 pub mod backup;
 mod batch;

@@ -32,12 +32,17 @@ impl Migration {
 
 /// The kernel's own migrations. They stand before those of any module.
 pub fn kernel_migrations() -> Vec<Migration> {
-    vec![Migration {
+    let file = |number, name, sql| Migration {
         module: "kernel",
-        number: 1,
-        name: "kernel",
-        sql: include_str!("../migrations/0001_kernel.sql"),
-    }]
+        number,
+        name,
+        sql,
+    };
+    vec![
+        file(1, "kernel", include_str!("../migrations/0001_kernel.sql")),
+        file(2, "approval", include_str!("../migrations/0002_approval.sql")),
+        file(3, "audit_seal", include_str!("../migrations/0003_audit_seal.sql")),
+    ]
 }
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS kernel_migration (

@@ -1,8 +1,15 @@
-//! The audit log: who did what to what, written in the transaction that did it. Rows are never changed.
+//! The audit log: who did what to what, written in the transaction that did it. Rows are never changed; a job seals
+//! them into a chain of hashes.
+
+mod seal;
 
 use huika_core::{Actor, Id, IdGenerator, IdKind, Timestamp};
 
 use crate::{DbError, Executor, Row, Tx, dialect::Insert, params};
+
+pub use seal::{
+    AuditFinding, AuditVerification, SEAL_QUEUE, SealAudit, schedules, seal_audit, verify_audit_in_tx,
+};
 
 /// Entries that one list shows, at most.
 pub const MAX_PAGE: u32 = 200;
@@ -80,9 +87,10 @@ pub async fn record_audit_in_tx(
 ) -> Result<(), DbError> {
     let now = tx.db().clock().now();
     let trace_id = TRACE_ID.try_with(Clone::clone).ok();
+    let id: AuditId = ids.next();
     let mut insert = Insert::into_table("kernel_audit", COLUMNS);
     insert.push(params![
-        ids.next::<AuditKind>(),
+        id,
         entry.actor.id(),
         entry.action,
         entry.subject,
@@ -90,7 +98,8 @@ pub async fn record_audit_in_tx(
         trace_id,
         now,
     ]);
-    tx.insert(insert).await.map(drop)
+    tx.insert(insert).await?;
+    seal::await_seal_in_tx(tx, id).await
 }
 
 /// The entries, latest first, at most [`MAX_PAGE`].

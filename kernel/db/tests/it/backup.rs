@@ -103,7 +103,8 @@ huika_testing::db_test! { migrations = cups,
     async fn a_backup_restores_on_every_engine(cx) {
         fill(&cx).await;
         let (file, taken) = take(&cx, &all()).await;
-        assert_eq!(taken.rows, 1_102 + 2 + 1);
+        // An audit entry stands there with the row that asks for its seal.
+        assert_eq!(taken.rows, 1_102 + 2 + 2);
         for engine in [Engine::Sqlite, Engine::Postgres, Engine::Mysql] {
             let Some(target) = TestDb::open(engine).await else { continue };
             let restored = put_back(&target, &all(), &file).await.unwrap();

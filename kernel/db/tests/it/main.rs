@@ -6,7 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod approval;
 mod audit;
+mod audit_seal;
 mod backup;
 mod batch;
 mod bulk;
