@@ -75,6 +75,61 @@ CREATE TABLE kernel_audit (
 -- Serves the list, latest first.
 CREATE INDEX ix_kernel_audit_recorded_at ON kernel_audit (recorded_at, audit_id);
 
+-- kernel 0002 approval
+
+-- Commands above somebody's limit, which wait for a second operator. Filed in the transaction of whoever asks.
+
+CREATE TABLE kernel_approval (
+  approval_id BIGINT NOT NULL,
+  -- What is to be done: names the handler that can do it.
+  kind TEXT NOT NULL,
+  -- To what: an id with its prefix.
+  subject TEXT NOT NULL,
+  -- JSON for the handler, without personal data.
+  command TEXT NOT NULL,
+  -- SHA-256 over kind, subject and command in hexadecimal: what the second operator saw is what is done.
+  input_hash TEXT NOT NULL,
+  requested_by TEXT NOT NULL,
+  requested_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 pending, 2 executed, 3 refused. A pending one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- NULL while nobody has decided.
+  decided_by TEXT,
+  -- NULL while nobody has decided.
+  decided_at BIGINT,
+  -- Why it was refused, in the words of whoever did. NULL unless refused.
+  reason TEXT,
+  -- JSON: what the handler answered. NULL unless executed.
+  result TEXT,
+  CONSTRAINT pk_kernel_approval PRIMARY KEY (approval_id)
+) WITHOUT ROWID;
+
+-- Serves the list of what waits and of what was decided, latest first.
+CREATE INDEX ix_kernel_approval_state ON kernel_approval (state, requested_at, approval_id);
+
+-- kernel 0003 audit_seal
+
+-- The chain over the audit log. Entries are written without it, so that no row is shared by all who act; a job
+-- seals them afterwards, in one order.
+
+-- Entries that await their seal, written with them: whatever committed, however late, is found here.
+CREATE TABLE kernel_audit_unsealed (
+  audit_id BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_unsealed PRIMARY KEY (audit_id)
+) WITHOUT ROWID;
+
+CREATE TABLE kernel_audit_seal (
+  -- Counts from 1 without gaps: its key lets one of two jobs take it.
+  position BIGINT NOT NULL,
+  audit_id BIGINT NOT NULL,
+  -- SHA-256 over the hash of the position before and the entry, in hexadecimal.
+  hash TEXT NOT NULL,
+  sealed_at BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_seal PRIMARY KEY (position),
+  CONSTRAINT uq_kernel_audit_seal_audit_id UNIQUE (audit_id)
+) WITHOUT ROWID;
+
 -- staff 0001 staff
 
 -- Who works with Huika: operators with their sessions, API clients, and the counters that slow down guessing.
@@ -146,6 +201,88 @@ CREATE TABLE staff_api_client (
 
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_api_client_created_at ON staff_api_client (created_at, client_id);
+
+-- staff 0002 store
+
+-- The merchant's stores. Small and rarely written; everything that happens in a store names its code.
+
+CREATE TABLE staff_store (
+  code TEXT NOT NULL,
+  name_zh TEXT NOT NULL,
+  -- NULL: shown by its Chinese name.
+  name_en TEXT,
+  -- 1 open, 2 closed.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while it is open.
+  closed_at BIGINT,
+  CONSTRAINT pk_staff_store PRIMARY KEY (code)
+) WITHOUT ROWID;
+
+-- staff 0003 role
+
+-- What operators may do and where. Small and rarely written.
+
+CREATE TABLE staff_role (
+  role_id BIGINT NOT NULL,
+  name TEXT NOT NULL,
+  -- JSON list of names of permissions.
+  permissions TEXT NOT NULL,
+  -- 1 active, 2 retired: nobody is given it any more, and it permits nothing.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  CONSTRAINT pk_staff_role PRIMARY KEY (role_id)
+) WITHOUT ROWID;
+
+CREATE TABLE staff_operator_role (
+  operator_id BIGINT NOT NULL,
+  role_id BIGINT NOT NULL,
+  CONSTRAINT pk_staff_operator_role PRIMARY KEY (operator_id, role_id)
+) WITHOUT ROWID;
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_operator ADD COLUMN stores TEXT;
+
+-- One row, seat 1. Whoever makes owners fewer counts it up where it still is what was read beside the owners: of two
+-- who do so at once, one looks again.
+CREATE TABLE staff_owner_guard (
+  seat BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  CONSTRAINT pk_staff_owner_guard PRIMARY KEY (seat)
+) WITHOUT ROWID;
+
+-- Serves the list of an operator's sessions, and ending them.
+CREATE INDEX ix_staff_session_operator_id ON staff_session (operator_id, created_at);
+
+-- staff 0004 invitation
+
+-- Invitations by which people become operators.
+
+CREATE TABLE staff_invitation (
+  invitation_id BIGINT NOT NULL,
+  -- SHA-256 of the token in hexadecimal; the token itself is shown once and kept nowhere.
+  token_hash TEXT NOT NULL,
+  -- In lower case.
+  email TEXT NOT NULL,
+  display_name TEXT NOT NULL,
+  is_owner BIGINT NOT NULL,
+  -- JSON list of numbers of roles.
+  roles TEXT NOT NULL,
+  -- JSON list of codes of stores. NULL: in all stores.
+  stores TEXT,
+  invited_by TEXT NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 open, 2 accepted, 3 revoked. An open one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- When it was accepted or revoked. NULL while it is open.
+  ended_at BIGINT,
+  CONSTRAINT pk_staff_invitation PRIMARY KEY (invitation_id),
+  CONSTRAINT uq_staff_invitation_token_hash UNIQUE (token_hash)
+) WITHOUT ROWID;
+
+-- Serves the list, latest first.
+CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
 
 -- members 0001 members
 
@@ -615,6 +752,61 @@ CREATE TABLE kernel_audit (
 -- Serves the list, latest first.
 CREATE INDEX ix_kernel_audit_recorded_at ON kernel_audit (recorded_at, audit_id);
 
+-- kernel 0002 approval
+
+-- Commands above somebody's limit, which wait for a second operator. Filed in the transaction of whoever asks.
+
+CREATE TABLE kernel_approval (
+  approval_id BIGINT NOT NULL,
+  -- What is to be done: names the handler that can do it.
+  kind VARCHAR(64) COLLATE "C" NOT NULL,
+  -- To what: an id with its prefix.
+  subject VARCHAR(64) COLLATE "C" NOT NULL,
+  -- JSON for the handler, without personal data.
+  command TEXT NOT NULL,
+  -- SHA-256 over kind, subject and command in hexadecimal: what the second operator saw is what is done.
+  input_hash VARCHAR(64) COLLATE "C" NOT NULL,
+  requested_by VARCHAR(64) COLLATE "C" NOT NULL,
+  requested_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 pending, 2 executed, 3 refused. A pending one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- NULL while nobody has decided.
+  decided_by VARCHAR(64) COLLATE "C",
+  -- NULL while nobody has decided.
+  decided_at BIGINT,
+  -- Why it was refused, in the words of whoever did. NULL unless refused.
+  reason VARCHAR(500),
+  -- JSON: what the handler answered. NULL unless executed.
+  result TEXT,
+  CONSTRAINT pk_kernel_approval PRIMARY KEY (approval_id)
+) ;
+
+-- Serves the list of what waits and of what was decided, latest first.
+CREATE INDEX ix_kernel_approval_state ON kernel_approval (state, requested_at, approval_id);
+
+-- kernel 0003 audit_seal
+
+-- The chain over the audit log. Entries are written without it, so that no row is shared by all who act; a job
+-- seals them afterwards, in one order.
+
+-- Entries that await their seal, written with them: whatever committed, however late, is found here.
+CREATE TABLE kernel_audit_unsealed (
+  audit_id BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_unsealed PRIMARY KEY (audit_id)
+) ;
+
+CREATE TABLE kernel_audit_seal (
+  -- Counts from 1 without gaps: its key lets one of two jobs take it.
+  position BIGINT NOT NULL,
+  audit_id BIGINT NOT NULL,
+  -- SHA-256 over the hash of the position before and the entry, in hexadecimal.
+  hash VARCHAR(64) COLLATE "C" NOT NULL,
+  sealed_at BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_seal PRIMARY KEY (position),
+  CONSTRAINT uq_kernel_audit_seal_audit_id UNIQUE (audit_id)
+) ;
+
 -- staff 0001 staff
 
 -- Who works with Huika: operators with their sessions, API clients, and the counters that slow down guessing.
@@ -686,6 +878,88 @@ CREATE TABLE staff_api_client (
 
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_api_client_created_at ON staff_api_client (created_at, client_id);
+
+-- staff 0002 store
+
+-- The merchant's stores. Small and rarely written; everything that happens in a store names its code.
+
+CREATE TABLE staff_store (
+  code VARCHAR(32) COLLATE "C" NOT NULL,
+  name_zh VARCHAR(100) NOT NULL,
+  -- NULL: shown by its Chinese name.
+  name_en VARCHAR(100),
+  -- 1 open, 2 closed.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while it is open.
+  closed_at BIGINT,
+  CONSTRAINT pk_staff_store PRIMARY KEY (code)
+) ;
+
+-- staff 0003 role
+
+-- What operators may do and where. Small and rarely written.
+
+CREATE TABLE staff_role (
+  role_id BIGINT NOT NULL,
+  name VARCHAR(100) NOT NULL,
+  -- JSON list of names of permissions.
+  permissions TEXT NOT NULL,
+  -- 1 active, 2 retired: nobody is given it any more, and it permits nothing.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  CONSTRAINT pk_staff_role PRIMARY KEY (role_id)
+) ;
+
+CREATE TABLE staff_operator_role (
+  operator_id BIGINT NOT NULL,
+  role_id BIGINT NOT NULL,
+  CONSTRAINT pk_staff_operator_role PRIMARY KEY (operator_id, role_id)
+) ;
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_operator ADD COLUMN stores TEXT;
+
+-- One row, seat 1. Whoever makes owners fewer counts it up where it still is what was read beside the owners: of two
+-- who do so at once, one looks again.
+CREATE TABLE staff_owner_guard (
+  seat BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  CONSTRAINT pk_staff_owner_guard PRIMARY KEY (seat)
+) ;
+
+-- Serves the list of an operator's sessions, and ending them.
+CREATE INDEX ix_staff_session_operator_id ON staff_session (operator_id, created_at);
+
+-- staff 0004 invitation
+
+-- Invitations by which people become operators.
+
+CREATE TABLE staff_invitation (
+  invitation_id BIGINT NOT NULL,
+  -- SHA-256 of the token in hexadecimal; the token itself is shown once and kept nowhere.
+  token_hash VARCHAR(64) COLLATE "C" NOT NULL,
+  -- In lower case.
+  email VARCHAR(254) NOT NULL,
+  display_name VARCHAR(100) NOT NULL,
+  is_owner BIGINT NOT NULL,
+  -- JSON list of numbers of roles.
+  roles TEXT NOT NULL,
+  -- JSON list of codes of stores. NULL: in all stores.
+  stores TEXT,
+  invited_by VARCHAR(64) COLLATE "C" NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 open, 2 accepted, 3 revoked. An open one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- When it was accepted or revoked. NULL while it is open.
+  ended_at BIGINT,
+  CONSTRAINT pk_staff_invitation PRIMARY KEY (invitation_id),
+  CONSTRAINT uq_staff_invitation_token_hash UNIQUE (token_hash)
+) ;
+
+-- Serves the list, latest first.
+CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
 
 -- members 0001 members
 
@@ -1155,6 +1429,61 @@ CREATE TABLE kernel_audit (
 -- Serves the list, latest first.
 CREATE INDEX ix_kernel_audit_recorded_at ON kernel_audit (recorded_at, audit_id);
 
+-- kernel 0002 approval
+
+-- Commands above somebody's limit, which wait for a second operator. Filed in the transaction of whoever asks.
+
+CREATE TABLE kernel_approval (
+  approval_id BIGINT NOT NULL,
+  -- What is to be done: names the handler that can do it.
+  kind VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- To what: an id with its prefix.
+  subject VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- JSON for the handler, without personal data.
+  command MEDIUMTEXT NOT NULL,
+  -- SHA-256 over kind, subject and command in hexadecimal: what the second operator saw is what is done.
+  input_hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  requested_by VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  requested_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 pending, 2 executed, 3 refused. A pending one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- NULL while nobody has decided.
+  decided_by VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
+  -- NULL while nobody has decided.
+  decided_at BIGINT,
+  -- Why it was refused, in the words of whoever did. NULL unless refused.
+  reason VARCHAR(500),
+  -- JSON: what the handler answered. NULL unless executed.
+  result MEDIUMTEXT,
+  CONSTRAINT pk_kernel_approval PRIMARY KEY (approval_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Serves the list of what waits and of what was decided, latest first.
+CREATE INDEX ix_kernel_approval_state ON kernel_approval (state, requested_at, approval_id);
+
+-- kernel 0003 audit_seal
+
+-- The chain over the audit log. Entries are written without it, so that no row is shared by all who act; a job
+-- seals them afterwards, in one order.
+
+-- Entries that await their seal, written with them: whatever committed, however late, is found here.
+CREATE TABLE kernel_audit_unsealed (
+  audit_id BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_unsealed PRIMARY KEY (audit_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE kernel_audit_seal (
+  -- Counts from 1 without gaps: its key lets one of two jobs take it.
+  position BIGINT NOT NULL,
+  audit_id BIGINT NOT NULL,
+  -- SHA-256 over the hash of the position before and the entry, in hexadecimal.
+  hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  sealed_at BIGINT NOT NULL,
+  CONSTRAINT pk_kernel_audit_seal PRIMARY KEY (position),
+  CONSTRAINT uq_kernel_audit_seal_audit_id UNIQUE (audit_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 -- staff 0001 staff
 
 -- Who works with Huika: operators with their sessions, API clients, and the counters that slow down guessing.
@@ -1226,6 +1555,88 @@ CREATE TABLE staff_api_client (
 
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_api_client_created_at ON staff_api_client (created_at, client_id);
+
+-- staff 0002 store
+
+-- The merchant's stores. Small and rarely written; everything that happens in a store names its code.
+
+CREATE TABLE staff_store (
+  code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  name_zh VARCHAR(100) NOT NULL,
+  -- NULL: shown by its Chinese name.
+  name_en VARCHAR(100),
+  -- 1 open, 2 closed.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while it is open.
+  closed_at BIGINT,
+  CONSTRAINT pk_staff_store PRIMARY KEY (code)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- staff 0003 role
+
+-- What operators may do and where. Small and rarely written.
+
+CREATE TABLE staff_role (
+  role_id BIGINT NOT NULL,
+  name VARCHAR(100) NOT NULL,
+  -- JSON list of names of permissions.
+  permissions MEDIUMTEXT NOT NULL,
+  -- 1 active, 2 retired: nobody is given it any more, and it permits nothing.
+  state BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  CONSTRAINT pk_staff_role PRIMARY KEY (role_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE staff_operator_role (
+  operator_id BIGINT NOT NULL,
+  role_id BIGINT NOT NULL,
+  CONSTRAINT pk_staff_operator_role PRIMARY KEY (operator_id, role_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_operator ADD COLUMN stores MEDIUMTEXT;
+
+-- One row, seat 1. Whoever makes owners fewer counts it up where it still is what was read beside the owners: of two
+-- who do so at once, one looks again.
+CREATE TABLE staff_owner_guard (
+  seat BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  CONSTRAINT pk_staff_owner_guard PRIMARY KEY (seat)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Serves the list of an operator's sessions, and ending them.
+CREATE INDEX ix_staff_session_operator_id ON staff_session (operator_id, created_at);
+
+-- staff 0004 invitation
+
+-- Invitations by which people become operators.
+
+CREATE TABLE staff_invitation (
+  invitation_id BIGINT NOT NULL,
+  -- SHA-256 of the token in hexadecimal; the token itself is shown once and kept nowhere.
+  token_hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- In lower case.
+  email VARCHAR(254) NOT NULL,
+  display_name VARCHAR(100) NOT NULL,
+  is_owner BIGINT NOT NULL,
+  -- JSON list of numbers of roles.
+  roles MEDIUMTEXT NOT NULL,
+  -- JSON list of codes of stores. NULL: in all stores.
+  stores MEDIUMTEXT,
+  invited_by VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  -- 1 open, 2 accepted, 3 revoked. An open one whose time is over is expired; nothing writes that down.
+  state BIGINT NOT NULL,
+  -- When it was accepted or revoked. NULL while it is open.
+  ended_at BIGINT,
+  CONSTRAINT pk_staff_invitation PRIMARY KEY (invitation_id),
+  CONSTRAINT uq_staff_invitation_token_hash UNIQUE (token_hash)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Serves the list, latest first.
+CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
 
 -- members 0001 members
 

@@ -7,7 +7,9 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 use huika_core::{Clock, IdGenerator, Keyring, Permission, ProblemKind, Rng};
 use huika_db::{
-    BatchOptions, Db, DbOptions, Migration, NodeLease, kernel_migrations, migrate,
+    BatchOptions, Db, DbOptions, Migration, NodeLease,
+    approval::{self, Approvable, ApprovalError, Approvals},
+    audit, kernel_migrations, migrate,
     outbox::{self, Subscriber},
     pending_migrations,
 };
@@ -48,6 +50,7 @@ pub fn migrations() -> Vec<Migration> {
 pub fn permissions() -> Vec<Permission> {
     [
         operations::PERMISSIONS,
+        approval::PERMISSIONS,
         huika_staff::PERMISSIONS,
         huika_members::PERMISSIONS,
         huika_loyalty::PERMISSIONS,
@@ -61,6 +64,7 @@ pub fn problem_kinds() -> Vec<(&'static str, &'static [ProblemKind])> {
     vec![
         ("kernel/core", huika_core::Denied::KINDS),
         ("kernel/db", huika_db::DbError::KINDS),
+        ("kernel/db", ApprovalError::KINDS),
         ("kernel/http", huika_http::RequestError::KINDS),
         ("kernel/ledger", huika_ledger::LedgerError::KINDS),
         ("modules/staff", huika_staff::StaffError::KINDS),
@@ -74,6 +78,12 @@ pub fn problem_kinds() -> Vec<(&'static str, &'static [ProblemKind])> {
 
 /// Who is told about events. Nobody yet; the modules that come next will be.
 fn subscribers() -> Vec<Arc<dyn Subscriber>> {
+    Vec::new()
+}
+
+/// What can be carried out once a second operator has approved it, one handler per kind. Nothing yet; manual
+/// adjustments of loyalty come first.
+fn approvable() -> Vec<Arc<dyn Approvable>> {
     Vec::new()
 }
 
@@ -176,6 +186,8 @@ pub struct Services {
     pub loyalty: Loyalty,
     /// Purchases and refunds.
     pub orders: Orders,
+    /// What waits for a second operator.
+    pub approvals: Approvals,
 }
 
 impl Services {
@@ -198,6 +210,7 @@ impl Services {
         let ledger = Ledger::new(db.clone(), ids.clone(), &options);
         let loyalty = Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &options);
         let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &options);
+        let approvals = Approvals::new(db.clone(), ids.clone(), approvable());
         Self {
             db,
             ids,
@@ -205,6 +218,7 @@ impl Services {
             members,
             loyalty,
             orders,
+            approvals,
         }
     }
 
@@ -230,6 +244,7 @@ impl Services {
                 self.ids.clone(),
             )))
             .merge(huika_staff::http::router(self.staff.clone()))
+            .merge(huika_staff::http::approvals_router(self.approvals.clone()))
             .merge(huika_members::http::router(self.members.clone()))
             .merge(huika_loyalty::http::router(self.loyalty.clone()))
             .merge(huika_orders::http::router(self.orders.clone()));
@@ -249,9 +264,15 @@ impl Services {
             handlers: vec![
                 Arc::new(huika_loyalty::SettleDue(self.loyalty.clone())),
                 Arc::new(huika_staff::jobs::Tidy(self.staff.clone())),
+                Arc::new(audit::SealAudit(self.db.clone())),
             ],
             subscribers: subscribers(),
-            schedules: [huika_loyalty::schedules(), huika_staff::jobs::schedules()].concat(),
+            schedules: [
+                huika_loyalty::schedules(),
+                huika_staff::jobs::schedules(),
+                audit::schedules(),
+            ]
+            .concat(),
             parallel,
             ..huika_db::jobs::Worker::new(self.db.clone(), self.ids.clone())
         }

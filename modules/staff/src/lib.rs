@@ -24,12 +24,19 @@ use huika_db::{Db, Migration};
 use tokio::sync::Semaphore;
 
 pub use crate::{
-    app::{ensure_owner::FirstOwner, log_in::LoggedIn},
+    app::{ensure_owner::FirstOwner, invitations::Invited, log_in::LoggedIn},
     domain::{
         api_client::{ApiClient, ApiClientId, ApiClientKind, ApiClientState, NewApiClient},
         error::{LoginThrottled, StaffError},
+        invitation::{Invitation, InvitationId, InvitationKind, InvitationState},
         operator::{Operator, OperatorId, OperatorKind},
-        permissions::{API_CLIENTS_MANAGE, API_CLIENTS_READ, PERMISSIONS},
+        permissions::{
+            API_CLIENTS_MANAGE, API_CLIENTS_READ, OPERATORS_MANAGE, OPERATORS_READ, PERMISSIONS,
+            ROLES_MANAGE, STORES_MANAGE, STORES_READ,
+        },
+        role::{Access, Role, RoleId, RoleKind},
+        session::{InvalidSessionId, SessionId, SessionInfo},
+        shop::{InvalidStoreCode, Store, StoreCode},
         signature::SignedText,
     },
     nonces::NonceStore,
@@ -48,13 +55,18 @@ const HASHINGS_AT_ONCE: usize = 2;
 
 /// This module's migrations.
 pub fn migrations() -> Vec<Migration> {
-    let sql = include_str!("../migrations/0001_staff.sql");
-    vec![Migration {
+    let file = |number, name, sql| Migration {
         module: "staff",
-        number: 1,
-        name: "staff",
+        number,
+        name,
         sql,
-    }]
+    };
+    vec![
+        file(1, "staff", include_str!("../migrations/0001_staff.sql")),
+        file(2, "store", include_str!("../migrations/0002_store.sql")),
+        file(3, "role", include_str!("../migrations/0003_role.sql")),
+        file(4, "invitation", include_str!("../migrations/0004_invitation.sql")),
+    ]
 }
 
 /// The service of this module. Clones share everything.

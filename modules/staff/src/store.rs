@@ -1,5 +1,10 @@
 //! The only SQL of this module.
 
+pub(crate) mod people;
+pub(crate) mod shops;
+
+use std::collections::BTreeSet;
+
 use huika_core::Timestamp;
 use huika_db::{DbError, Executor, Param, Row, Tx, dialect::Insert, params};
 
@@ -17,7 +22,7 @@ const FIRST_SEAT: i64 = 1;
 /// Rows that one statement removes at most.
 const DELETE_BATCH: i64 = 500;
 
-const OPERATOR_COLUMNS: &str = "operator_id, email, display_name, is_owner, state, created_at";
+const OPERATOR_COLUMNS: &str = "operator_id, email, display_name, is_owner, stores, state, created_at";
 const CLIENT_COLUMNS: &str = "client_id, name, permissions, state, created_at, revoked_at";
 
 pub(crate) async fn first_owner_exists(exec: &mut impl Executor) -> Result<bool, DbError> {
@@ -37,7 +42,17 @@ pub(crate) async fn first_owner_find(exec: &mut impl Executor) -> Result<Option<
          WHERE operator_id = (SELECT operator_id FROM staff_first_owner WHERE seat = ?)"
     );
     let row = exec.fetch_optional(&sql, params![FIRST_SEAT]).await?;
-    row.as_ref().map(operator_from).transpose()
+    with_roles(exec, row.as_ref()).await
+}
+
+/// The operator of a row with the roles that stand beside it.
+async fn with_roles(exec: &mut impl Executor, row: Option<&Row>) -> Result<Option<Operator>, DbError> {
+    let Some(mut operator) = row.map(operator_from).transpose()? else {
+        return Ok(None);
+    };
+    let mut roles = people::roles_of(exec, std::slice::from_ref(&operator)).await?;
+    operator.roles = roles.remove(&operator.id.as_i64()).unwrap_or_default();
+    Ok(Some(operator))
 }
 
 /// Takes the seat of the first owner; only one caller ever gets it.
@@ -81,11 +96,8 @@ pub(crate) async fn operator_find(
     operator: OperatorId,
 ) -> Result<Option<Operator>, DbError> {
     let sql = format!("SELECT {OPERATOR_COLUMNS} FROM staff_operator WHERE operator_id = ?");
-    exec.fetch_optional(&sql, params![operator])
-        .await?
-        .as_ref()
-        .map(operator_from)
-        .transpose()
+    let row = exec.fetch_optional(&sql, params![operator]).await?;
+    with_roles(exec, row.as_ref()).await
 }
 
 /// The operator of an address and the hash of the password.
@@ -94,9 +106,28 @@ pub(crate) async fn operator_find_by_email(
     email: &str,
 ) -> Result<Option<(Operator, String)>, DbError> {
     let sql = format!("SELECT {OPERATOR_COLUMNS}, password_hash FROM staff_operator WHERE email = ?");
-    let row = exec.fetch_optional(&sql, params![email]).await?;
-    row.map(|row| Ok((operator_from(&row)?, row.get("password_hash")?)))
+    let Some(row) = exec.fetch_optional(&sql, params![email]).await? else {
+        return Ok(None);
+    };
+    let operator = with_roles(exec, Some(&row)).await?;
+    Ok(operator.zip(Some(row.get("password_hash")?)))
+}
+
+/// The hash of an operator's password, with the address.
+pub(crate) async fn operator_password(
+    exec: &mut impl Executor,
+    operator: OperatorId,
+) -> Result<Option<(String, String)>, DbError> {
+    let sql = "SELECT email, password_hash FROM staff_operator WHERE operator_id = ?";
+    let row = exec.fetch_optional(sql, params![operator]).await?;
+    row.map(|row| Ok((row.get("email")?, row.get("password_hash")?)))
         .transpose()
+}
+
+/// Whether an address is that of an operator.
+pub(crate) async fn operator_has_email(exec: &mut impl Executor, email: &str) -> Result<bool, DbError> {
+    let sql = "SELECT operator_id FROM staff_operator WHERE email = ?";
+    Ok(exec.fetch_optional(sql, params![email]).await?.is_some())
 }
 
 pub(crate) async fn operator_set_password(
@@ -120,12 +151,15 @@ pub(crate) async fn operator_holds_password(
     Ok(tx.execute(sql, params![operator, password_hash, ACTIVE]).await? == 1)
 }
 
+/// An operator without the roles, which stand in rows of their own.
 fn operator_from(row: &Row) -> Result<Operator, DbError> {
     Ok(Operator {
         id: row.get("operator_id")?,
         email: row.get("email")?,
         display_name: row.get("display_name")?,
         is_owner: row.get("is_owner")?,
+        roles: Vec::new(),
+        stores: people::scope_from(row)?,
         is_active: row.get::<i64>("state")? == ACTIVE,
         created_at: row.get("created_at")?,
     })
@@ -163,19 +197,23 @@ pub(crate) async fn session_find(
     exec: &mut impl Executor,
     token_hash: TokenHash,
 ) -> Result<Option<Session>, DbError> {
-    let sql = "SELECT s.expires_at, o.operator_id, o.is_owner FROM staff_session s \
+    let sql = "SELECT s.expires_at, o.operator_id, o.is_owner, o.stores FROM staff_session s \
                JOIN staff_operator o ON o.operator_id = s.operator_id \
                WHERE s.token_hash = ? AND s.revoked_at IS NULL AND o.state = ?";
     let row = exec
         .fetch_optional(sql, params![token_hash.to_hex(), ACTIVE])
         .await?;
-    row.map(|row| {
-        Ok(Session {
-            actor: actor_of(row.get("operator_id")?, row.get("is_owner")?),
-            expires_at: row.get("expires_at")?,
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let (operator, is_owner): (OperatorId, bool) = (row.get("operator_id")?, row.get("is_owner")?);
+    let permissions = if is_owner {
+        BTreeSet::new()
+    } else {
+        people::permissions_of(exec, operator).await?
+    };
+    Ok(Some(Session {
+        actor: actor_of(operator, is_owner, permissions, people::scope_from(&row)?),
+        expires_at: row.get("expires_at")?,
+    }))
 }
 
 /// Moves the end of a session on, unless somebody else did or it was revoked meanwhile.
@@ -203,7 +241,7 @@ pub(crate) async fn session_revoke(
         == 1)
 }
 
-/// Revokes all sessions of an operator and tells how many. Few operators have few sessions: no index serves this.
+/// Revokes all sessions of an operator and tells how many.
 pub(crate) async fn session_revoke_all(
     tx: &mut Tx<'_>,
     operator: OperatorId,

@@ -29,13 +29,13 @@ pub(crate) async fn run(context: Context, args: RestoreArgs) -> Result<ExitCode,
     })
     .await
     .map_err(backup_failure)?;
-    let (verified, loyalty, orders) = verify::whole(&db, |accounts| progress.at(accounts)).await?;
+    let (verified, loyalty, orders, audit) = verify::whole(&db, |accounts| progress.at(accounts)).await?;
     progress.finish();
     let engine = db.engine().name();
     db.close().await;
 
     let (tables, rows, taken_at, from) = (report.tables, report.rows, report.created_at, &report.engine);
-    let figures = verify::figures(&verified, &loyalty, &orders);
+    let figures = verify::figures(&verified, &loyalty, &orders, &audit);
     let words = Bilingual::new(
         format!(
             "已将 {taken_at} 自 {from} 备份的 {tables} 张表、{rows} 行恢复到 {engine}。请使用当时的密钥文件启动。\n{}",
@@ -50,6 +50,7 @@ pub(crate) async fn run(context: Context, args: RestoreArgs) -> Result<ExitCode,
     let fields = json!({
         "engine": engine, "from_engine": from, "taken_at": taken_at, "tables": tables, "rows": rows,
         "clean": verified.is_clean(), "ledger": verified, "loyalty": loyalty, "orders": orders,
+        "audit": audit,
     });
     context.output.result(&fields, &words);
     if verified.is_clean() {

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use huika_core::Bilingual;
-use huika_db::Db;
+use huika_db::{
+    Db,
+    audit::{AuditVerification, verify_audit_in_tx},
+};
 use huika_ledger::VerifyReport;
 use huika_loyalty::{Loyalty, LoyaltyVerification};
 use huika_orders::{Orders, OrdersError, OrdersVerification};
@@ -22,7 +25,7 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
         Bilingual::new("核验账户", "Verifying accounts"),
         None,
     );
-    let (ledger, loyalty, orders) = whole(&db, |accounts| progress.at(accounts)).await?;
+    let (ledger, loyalty, orders, audit) = whole(&db, |accounts| progress.at(accounts)).await?;
     progress.finish();
     db.close().await;
 
@@ -32,9 +35,9 @@ pub(crate) async fn run(context: Context) -> Result<ExitCode, Failure> {
             crate::output::print(&format!("{}: {}", finding.row, finding.problem));
         }
     }
-    let words = figures(&ledger, &loyalty, &orders);
+    let words = figures(&ledger, &loyalty, &orders, &audit);
     context.output.result(
-        &json!({ "clean": clean, "ledger": ledger, "loyalty": loyalty, "orders": orders }),
+        &json!({ "clean": clean, "ledger": ledger, "loyalty": loyalty, "orders": orders, "audit": audit }),
         &words,
     );
     if clean {
@@ -56,6 +59,7 @@ pub(crate) fn figures(
     ledger: &VerifyReport,
     loyalty: &LoyaltyVerification,
     orders: &OrdersVerification,
+    audit: &AuditVerification,
 ) -> Bilingual {
     let clean = ledger.is_clean();
     let figures = (
@@ -68,10 +72,11 @@ pub(crate) fn figures(
         orders.documents,
     );
     let (accounts, postings, entries, lots, holds, tier_changes, documents) = figures;
-    let digest = &ledger.digest;
+    let (digest, sealed, waiting, audit_digest) =
+        (&ledger.digest, audit.sealed, audit.waiting, &audit.digest);
     Bilingual::new(
         format!(
-            "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、等级变更 {tier_changes}、单据 {documents}。历史摘要 {digest}。{}",
+            "已核验：账户 {accounts}、记账 {postings}、分录 {entries}、批次 {lots}、预占 {holds}、等级变更 {tier_changes}、单据 {documents}。历史摘要 {digest}。审计日志 {sealed} 条已封存、{waiting} 条待封存，摘要 {audit_digest}。{}",
             if clean {
                 "账目相符。"
             } else {
@@ -80,7 +85,8 @@ pub(crate) fn figures(
         ),
         format!(
             "Verified {accounts} accounts, {postings} postings, {entries} entries, {lots} lots, {holds} holds, \
-             {tier_changes} changes of tier, {documents} documents. Digest of the history: {digest}. {}",
+             {tier_changes} changes of tier, {documents} documents. Digest of the history: {digest}. Audit log: {sealed} entries sealed, {waiting} \
+             waiting, digest {audit_digest}. {}",
             if clean {
                 "Everything adds up."
             } else {
@@ -94,7 +100,15 @@ pub(crate) fn figures(
 pub(crate) async fn whole(
     db: &Db,
     on_accounts: impl FnMut(u64) + Send,
-) -> Result<(VerifyReport, LoyaltyVerification, OrdersVerification), Failure> {
+) -> Result<
+    (
+        VerifyReport,
+        LoyaltyVerification,
+        OrdersVerification,
+        AuditVerification,
+    ),
+    Failure,
+> {
     let verified = db.run_snapshot(|tx| {
         Box::pin(async move {
             let mut report = huika_ledger::verify_in_tx(tx, on_accounts).await?;
@@ -111,7 +125,13 @@ pub(crate) async fn whole(
                 }
                 checked => checked?,
             };
-            Ok::<_, OrdersError>((report, loyalty, orders))
+            let audit = verify_audit_in_tx(tx).await?;
+            for finding in &audit.first_findings {
+                report.find(finding.row.clone(), finding.problem);
+            }
+            // What the audit log has not named is counted all the same.
+            report.findings += audit.findings - audit.first_findings.len() as u64;
+            Ok::<_, OrdersError>((report, loyalty, orders, audit))
         })
     });
     Ok(verified.await?)

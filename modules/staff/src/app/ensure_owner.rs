@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use huika_core::Actor;
+use huika_core::{Actor, StoreScope};
 
 use super::audit_in_tx;
 use crate::{
@@ -52,6 +52,8 @@ impl Staff {
             email: email.as_str().to_owned(),
             display_name: "Owner".to_owned(),
             is_owner: true,
+            roles: Vec::new(),
+            stores: StoreScope::All,
             is_active: true,
             created_at: self.clock().now(),
         };

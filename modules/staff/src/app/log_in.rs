@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use huika_core::Timestamp;
+use huika_core::{Actor, Timestamp};
 
 use super::audit_in_tx;
 use crate::{
     Operator, Staff, StaffError,
     domain::{
         login_window,
-        operator::{Email, actor_of},
+        operator::Email,
         password,
         session::{self, TokenHash},
     },
@@ -65,7 +65,7 @@ impl Staff {
 
         let token = session::new_token(self.rng());
         let (token_hash, expires_at) = (TokenHash::of(&token), session::expiry(now));
-        let (actor, subject) = (&actor_of(operator.id, operator.is_owner), operator.id);
+        let (actor, subject) = (&Actor::with_rights(operator.id, []), operator.id);
         let (index, hash, ids) = (index.as_str(), hash.as_str(), &self.0.ids);
         self.db()
             .run_tx("staff.log_in", |tx| {
@@ -89,7 +89,7 @@ impl Staff {
         })
     }
 
-    async fn count_attempt(&self, index: &str, now: Timestamp) -> Result<(), StaffError> {
+    pub(super) async fn count_attempt(&self, index: &str, now: Timestamp) -> Result<(), StaffError> {
         self.db()
             .run_tx("staff.count_attempt", |tx| {
                 Box::pin(async move {

@@ -3,11 +3,18 @@
 pub(crate) mod authenticate;
 pub(crate) mod create_api_client;
 pub(crate) mod ensure_owner;
+pub(crate) mod invitations;
 pub(crate) mod list_api_clients;
 pub(crate) mod log_in;
 pub(crate) mod log_out;
+pub(crate) mod operators;
+pub(crate) mod passwords;
+mod reach;
 pub(crate) mod reset_owner_password;
 pub(crate) mod revoke_api_client;
+pub(crate) mod roles;
+pub(crate) mod sessions;
+pub(crate) mod stores;
 pub(crate) mod tidy;
 pub(crate) mod who_am_i;
 

@@ -66,6 +66,102 @@ huika_core::problems! {
         en "There is no permission {name}: choose from the list of permissions."
         zh "权限 {name} 不存在，请从权限列表中选择。";
 
+        /// No operator has this id.
+        [404 "staff.operator_unknown"]
+        OperatorUnknown
+        en "There is no such operator: look them up in the list."
+        zh "该员工不存在，请在列表中查找。";
+
+        /// Only owners touch owners.
+        [403 "staff.owner_needed"]
+        OwnerNeeded
+        en "Only an owner can do this to an owner or make one: ask an owner."
+        zh "仅店主可操作店主账号或授予店主身份，请联系店主处理。";
+
+        /// Somebody would get, or has, stores that the actor lacks.
+        [403 "staff.scope_exceeded"]
+        ScopeExceeded
+        en "This reaches beyond your own stores: choose among yours, or ask somebody who may act in all of them."
+        zh "超出您的门店范围，请在所属门店内选择，或联系拥有全部门店权限的员工。";
+
+        /// Nobody could do everything any more.
+        [409 "staff.last_owner"]
+        LastOwner
+        en "This is the last active owner, and nobody could change anything any more: make somebody else an owner first."
+        zh "这是最后一位有效店主，操作后将无人可管理系统，请先设置其他店主。";
+
+        /// Owners are not limited.
+        [422 "staff.owner_unlimited"]
+        OwnerUnlimited
+        en "An owner may do everything everywhere: give an owner neither roles nor stores."
+        zh "店主拥有全部权限，请勿为其指定角色或门店。";
+
+        /// A list of roles or stores is too long.
+        [422 "staff.access_too_long"]
+        AccessTooLong { most_roles: usize, most_stores: usize }
+        en "An operator has at most {most_roles} roles and a list of at most {most_stores} stores: join roles, or allow all stores."
+        zh "每位员工最多 {most_roles} 个角色、{most_stores} 家门店，请合并角色或选择全部门店。";
+
+        /// No active role has this id.
+        [422 "staff.role_unknown"]
+        RoleUnknown { role: String }
+        en "There is no active role {role}: choose one from the list of roles."
+        zh "角色 {role} 不存在或已停用，请从角色列表中选择。";
+
+        /// No role has this id.
+        [404 "staff.role_missing"]
+        RoleMissing
+        en "There is no such active role: look it up in the list."
+        zh "该角色不存在或已停用，请在列表中查找。";
+
+        /// No open store has this code.
+        [422 "staff.store_unknown"]
+        StoreUnknown { store: String }
+        en "There is no open store {store}: choose one from the list of stores."
+        zh "门店 {store} 不存在或已关闭，请从门店列表中选择。";
+
+        /// No store has this code.
+        [404 "staff.store_missing"]
+        StoreMissing
+        en "There is no such store: look it up in the list."
+        zh "该门店不存在，请在列表中查找。";
+
+        /// Another store has this code.
+        [409 "staff.store_exists"]
+        StoreExists { store: String }
+        en "There is a store {store} already: rename that one, or choose another code."
+        zh "门店编码 {store} 已存在，请修改该门店名称或更换编码。";
+
+        /// No open invitation has this id.
+        [404 "staff.invitation_unknown"]
+        InvitationUnknown
+        en "There is no such invitation: look it up in the list."
+        zh "该邀请不存在，请在列表中查找。";
+
+        /// The token is unknown, used, taken back or too old.
+        [409 "staff.invitation_invalid"]
+        InvitationInvalid
+        en "This invitation was used, taken back, or is older than 72 hours: ask for a new one."
+        zh "该邀请已使用、已撤回或已超过 72 小时，请重新获取邀请。";
+
+        /// The address belongs to an operator.
+        [409 "staff.email_taken"]
+        EmailTaken
+        en "There is an operator with this address already: change that one, or use another address."
+        zh "该邮箱已属于其他员工，请修改该员工或使用其他邮箱。";
+
+        /// No session of this operator has this id.
+        [404 "staff.session_unknown"]
+        SessionUnknown
+        en "There is no such session: it may have ended. Look at the list."
+        zh "该登录会话不存在或已结束，请查看列表。";
+
+        /// The present password is not the one that was given.
+        [403 "staff.password_wrong"]
+        PasswordWrong
+        en "The present password is wrong: type it again."
+        zh "当前密码错误，请重新输入。";
+
         /// The address cannot belong to a mailbox.
         [422 "staff.email_invalid"]
         EmailInvalid

@@ -1,8 +1,10 @@
 //! Operators and their addresses.
 
-use huika_core::{Actor, Id, IdKind, OPERATOR_PREFIX, Timestamp};
+use std::fmt;
 
-use super::error::StaffError;
+use huika_core::{Actor, Id, IdKind, OPERATOR_PREFIX, StoreScope, Timestamp};
+
+use super::{error::StaffError, role::RoleId};
 
 /// The kind of an operator's id.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ impl IdKind for OperatorKind {
 pub type OperatorId = Id<OperatorKind>;
 
 /// A person who works with the console.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Operator {
     /// The id.
     pub id: OperatorId,
@@ -24,18 +26,37 @@ pub struct Operator {
     pub display_name: String,
     /// Whether everything is permitted.
     pub is_owner: bool,
+    /// The roles, in order. None for owners.
+    pub roles: Vec<RoleId>,
+    /// In which stores the roles hold.
+    pub stores: StoreScope,
     /// Whether the operator may log in.
     pub is_active: bool,
     /// When the operator was made.
     pub created_at: Timestamp,
 }
 
-/// The actor that an operator is. Roles come later: until then only the owner may do anything.
-pub(crate) fn actor_of(id: OperatorId, is_owner: bool) -> Actor {
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator")
+            .field("id", &self.id)
+            .field("is_owner", &self.is_owner)
+            .field("is_active", &self.is_active)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The actor that an operator is. An owner may do everything everywhere, whatever else stands in the row.
+pub(crate) fn actor_of(
+    id: OperatorId,
+    is_owner: bool,
+    permissions: impl IntoIterator<Item = String>,
+    stores: StoreScope,
+) -> Actor {
     if is_owner {
         Actor::with_all_rights(id)
     } else {
-        Actor::with_rights(id, [])
+        Actor::with_rights(id, permissions).within(stores)
     }
 }
 
@@ -109,9 +130,20 @@ mod tests {
             OperatorId::from_i64(1),
             &super::super::permissions::API_CLIENTS_READ,
         );
-        assert!(actor_of(id, true).authorize(permission).is_ok());
-        assert!(actor_of(id, false).authorize(permission).is_err());
-        assert_eq!(operator_of(&actor_of(id, false)).ok(), Some(id));
+        assert!(
+            actor_of(id, true, [], StoreScope::All)
+                .authorize(permission)
+                .is_ok()
+        );
+        assert!(
+            actor_of(id, false, [], StoreScope::All)
+                .authorize(permission)
+                .is_err()
+        );
+        assert_eq!(
+            operator_of(&actor_of(id, false, [], StoreScope::All)).ok(),
+            Some(id)
+        );
         assert!(operator_of(&Actor::system("import")).is_err());
     }
 }

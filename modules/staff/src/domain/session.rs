@@ -1,5 +1,7 @@
 //! Sessions of operators: an opaque token of 256 bits, of which only the hash is kept.
 
+use std::{fmt, str::FromStr};
+
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use huika_core::{Actor, Rng, Timestamp};
 use sha2::{Digest, Sha256};
@@ -25,6 +27,68 @@ impl TokenHash {
     /// The form in the database.
     pub(crate) fn to_hex(self) -> String {
         HEXLOWER.encode(&self.0)
+    }
+
+    /// Out of the form in the database.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// By what people name a session: the first half of the hash, which opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionId(String);
+
+const SESSION_PREFIX: &str = "ses_";
+const SESSION_DIGITS: usize = 32;
+
+impl SessionId {
+    pub(crate) fn of(hash: TokenHash) -> Self {
+        Self(format!("{SESSION_PREFIX}{}", &hash.to_hex()[..SESSION_DIGITS]))
+    }
+
+    /// The name of the session that a token belongs to.
+    pub fn of_token(token: &str) -> Self {
+        Self::of(TokenHash::of(token))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is no name of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that begins with ses_")]
+pub struct InvalidSessionId;
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        let digits = text.strip_prefix(SESSION_PREFIX).ok_or(InvalidSessionId)?;
+        let proper = digits.len() == SESSION_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        proper.then(|| Self(text.to_owned())).ok_or(InvalidSessionId)
+    }
+}
+
+/// A session as its operator sees it in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub(crate) token_hash: TokenHash,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it ends if it is not used.
+    pub expires_at: Timestamp,
+}
+
+impl SessionInfo {
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        SessionId::of(self.token_hash)
     }
 }
 

@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::authenticator::bearer_token;
-use crate::{
-    ApiClient, ApiClientId, ApiClientState, LoggedIn, NewApiClient, Operator, OperatorId, Staff, StaffError,
-};
+use super::{authenticator::bearer_token, bodies::OperatorBody, people, shops};
+use crate::{ApiClient, ApiClientId, ApiClientState, LoggedIn, NewApiClient, Staff, StaffError};
 
-/// Routes that need no credentials: logging in.
+/// Routes that need no credentials: logging in and accepting an invitation.
 pub fn public_router(staff: Staff) -> OpenApiRouter {
-    OpenApiRouter::default().routes(routes!(log_in)).with_state(staff)
+    OpenApiRouter::default()
+        .routes(routes!(log_in))
+        .merge(people::public_router())
+        .with_state(staff)
 }
 
 /// Routes for those who are logged in or sign.
@@ -28,6 +29,8 @@ pub fn router(staff: Staff) -> OpenApiRouter {
         .routes(routes!(who_am_i))
         .routes(routes!(create_api_client, list_api_clients))
         .routes(routes!(revoke_api_client))
+        .merge(people::router())
+        .merge(shops::router())
         .with_state(staff)
 }
 
@@ -56,23 +59,6 @@ struct SessionBody {
     expires_at: Timestamp,
     /// Who is logged in.
     operator: OperatorBody,
-}
-
-/// An operator.
-#[derive(Serialize, ToSchema)]
-struct OperatorBody {
-    /// The id.
-    #[schema(value_type = String, example = "opr_01q9v7x2k0g00")]
-    id: OperatorId,
-    /// The address to log in with.
-    email: String,
-    /// The name that others see.
-    display_name: String,
-    /// Whether everything is permitted.
-    is_owner: bool,
-    /// When the operator was made.
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
 }
 
 /// What is asked for a new API client.
@@ -243,26 +229,6 @@ async fn revoke_api_client(
 ) -> Result<StatusCode, ApiError> {
     staff.revoke_api_client(&actor, client).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-impl From<Operator> for OperatorBody {
-    fn from(operator: Operator) -> Self {
-        let Operator {
-            id,
-            email,
-            display_name,
-            is_owner,
-            created_at,
-            ..
-        } = operator;
-        Self {
-            id,
-            email,
-            display_name,
-            is_owner,
-            created_at,
-        }
-    }
 }
 
 impl From<ApiClient> for ApiClientBody {

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod api_clients;
+mod invitations;
 mod openapi;
+mod operators;
 mod owner;
 mod rig;
+mod roles;
 mod secrets;
 mod sessions;
 mod signatures;
+mod stores;

@@ -152,6 +152,54 @@ impl Node {
             .await
     }
 
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.with_token(Method::GET, path, token, Value::Null).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
+        self.with_token(Method::POST, path, token, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, token: &str, body: Value) -> Answer {
+        self.with_token(Method::PUT, path, token, body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {
+        self.with_token(Method::DELETE, path, token, Value::Null).await
+    }
+
+    /// A role with permissions: its id.
+    pub(crate) async fn role(&self, token: &str, permissions: &[&str]) -> String {
+        let body = json!({ "name": "店长", "permissions": permissions });
+        let answer = self.post("/api/admin/v1/roles", token, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.text("/id")
+    }
+
+    /// A store.
+    pub(crate) async fn store(&self, token: &str, code: &str) {
+        let body = json!({ "code": code, "name_zh": "门店" });
+        let answer = self.post("/api/admin/v1/stores", token, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+
+    /// An operator who accepted an invitation: id and the token of a session.
+    pub(crate) async fn operator(&self, token: &str, email: &str, access: Value) -> (String, String) {
+        let body = json!({ "email": email, "display_name": "小王", "access": access });
+        let invited = self.post("/api/admin/v1/invitations", token, body).await;
+        assert_eq!(invited.status, 201, "{}", invited.body);
+        let accepted = self.accept(&invited.text("/token"), PASSWORD).await;
+        assert_eq!(accepted.status, 201, "{}", accepted.body);
+        let session = self.log_in(email, PASSWORD).await;
+        (accepted.text("/id"), session.text("/token"))
+    }
+
+    pub(crate) async fn accept(&self, token: &str, password: &str) -> Answer {
+        let body = json!({ "token": token, "password": password }).to_string();
+        self.send(Method::POST, "/api/admin/v1/invitations/accept", &[], &body)
+            .await
+    }
+
     /// A client with permissions: its id and secret.
     pub(crate) async fn client(&self, token: &str, permissions: &[&str]) -> (String, String) {
         let body = json!({ "name": "till", "permissions": permissions });
