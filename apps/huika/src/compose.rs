@@ -265,12 +265,18 @@ impl Services {
                 Arc::new(huika_loyalty::SettleDue(self.loyalty.clone())),
                 Arc::new(huika_staff::jobs::Tidy(self.staff.clone())),
                 Arc::new(audit::SealAudit(self.db.clone())),
+                Arc::new(huika_members::jobs::RotateKeys(self.members.clone())),
+                Arc::new(huika_members::jobs::EraseClosed {
+                    members: self.members.clone(),
+                    keep: huika_members::jobs::KEEP_CLOSED,
+                }),
             ],
             subscribers: subscribers(),
             schedules: [
                 huika_loyalty::schedules(),
                 huika_staff::jobs::schedules(),
                 audit::schedules(),
+                huika_members::jobs::schedules(),
             ]
             .concat(),
             parallel,

@@ -101,6 +101,18 @@ huika_core::problems! {
         en "Nobody is set to merged by hand: merge the two members instead."
         zh "“已合并”状态不能手动设置：请使用会员合并功能。";
 
+        /// The end of a state cannot be that.
+        [422 "members.until_invalid"]
+        UntilInvalid
+        en "Only a freeze ends by itself, and its end lies in the future: correct the date or leave it out."
+        zh "仅冻结状态可设置截止时间，且须晚于当前时间：请修改或不填写。";
+
+        /// Only who has left is erased.
+        [409 "members.not_closed"]
+        NotClosed
+        en "Only the data of a member who has left is erased: close the member first."
+        zh "仅可删除已注销会员的个人信息：请先注销该会员。";
+
         /// Both members are the same one.
         [422 "members.merge_self"]
         MergeSelf

@@ -138,3 +138,17 @@ impl Event for MembersUnmerged {
     const TOPIC: &'static str = "members.members_unmerged";
     const VERSION: u32 = 1;
 }
+
+/// The personal data of a member was destroyed. Consumers: everybody who keeps something that tells who a member is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberErased {
+    /// The member.
+    pub member_id: MemberId,
+    /// When.
+    pub erased_at: Timestamp,
+}
+
+impl Event for MemberErased {
+    const TOPIC: &'static str = "members.member_erased";
+    const VERSION: u32 = 1;
+}

@@ -18,6 +18,7 @@ mod domain;
 mod error;
 mod events;
 pub mod http;
+pub mod jobs;
 mod parts;
 pub mod permission;
 mod store;
@@ -26,7 +27,7 @@ pub use app::{ChangeProfile, MergePreview, ProfileView, Registration};
 pub use domain::{
     card::CardNumber,
     identity::{Code, ExternalIdentity, Identity},
-    member::{MemberView, Nickname},
+    member::{MemberView, Nickname, Standing},
     phone::PhoneNumber,
     profile::{BirthDay, PersonalField, PersonalValue, UnknownField},
     reason::Reason,
@@ -35,10 +36,24 @@ pub use domain::{
 };
 pub use error::MembersError;
 pub use events::{
-    BirthdayChanged, IdentityJoined, MemberRegistered, MembersMerged, MembersUnmerged, ProfileCompleted,
+    BirthdayChanged, IdentityJoined, MemberErased, MemberRegistered, MembersMerged, MembersUnmerged,
+    ProfileCompleted,
 };
 pub use parts::{MemberPart, Merge, MergeEffect, MergeId, MergeKind, PartError};
 pub use permission::PERMISSIONS;
+
+/// How far the work under one set of keys has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The generations of keys.
+    pub keys: String,
+    /// Members who are done.
+    pub members_done: i64,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When everybody was done. None while there are members left.
+    pub finished_at: Option<Timestamp>,
+}
 
 /// The service of this module. Clones share the database.
 #[derive(Clone)]
@@ -78,5 +93,6 @@ pub fn migrations() -> Vec<Migration> {
         migration(1, "members", include_str!("../migrations/0001_members.sql")),
         migration(2, "personal", include_str!("../migrations/0002_personal.sql")),
         migration(3, "merge", include_str!("../migrations/0003_merge.sql")),
+        migration(4, "leaving", include_str!("../migrations/0004_leaving.sql")),
     ]
 }

@@ -3,7 +3,7 @@
 use huika_core::Permission;
 
 /// Every permission of this module.
-pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT, MERGE];
+pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT, MERGE, ERASE];
 
 /// Find and see members, phones masked.
 pub const READ: Permission = Permission {
@@ -52,4 +52,11 @@ pub const MERGE: Permission = Permission {
     name: "members.merge",
     en: "Merge two members who are one person, and take a merge back",
     zh: "合并同一人的两个会员，或撤销合并",
+};
+
+/// Destroy the personal data of members who have left.
+pub const ERASE: Permission = Permission {
+    name: "members.erase",
+    en: "Destroy the personal data of members who have left, for ever",
+    zh: "永久删除已注销会员的个人信息",
 };

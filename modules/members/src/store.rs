@@ -13,7 +13,7 @@ use huika_db::{
 };
 
 use crate::{
-    MemberState, Merge, PersonalField,
+    MemberState, Merge, MergeId, PersonalField, Standing,
     domain::{
         identity::IdentityName,
         lookup::{Lookup, LookupKind},
@@ -170,24 +170,26 @@ pub(crate) async fn member_insert(
     Ok(())
 }
 
-/// The members with these ids; those that do not exist are missing.
+/// The members with these ids as they are at a moment; those that do not exist are missing.
 pub(crate) async fn member_list(
     executor: &mut impl Executor,
     ids: &[MemberId],
+    now: Timestamp,
 ) -> Result<Vec<MemberRecord>, DbError> {
     let mut records = Vec::with_capacity(ids.len());
     for ids in ids.chunks(LIST_ROWS) {
         let rows = executor
             .fetch_all(
                 "SELECT m.member_id, m.card_number, m.state, m.phone_sealed, m.nickname_sealed, m.channel, \
-                 m.store_code, m.version, m.registered_at, m.updated_at, m.merged_into, k.wrapped \
+                 m.store_code, m.version, m.registered_at, m.updated_at, m.merged_into, \
+                 m.state_reason, m.state_actor, m.state_since, m.state_until, k.wrapped \
                  FROM members_member m LEFT JOIN members_key k ON k.member_id = m.member_id \
                  WHERE m.member_id IN (??)",
                 params![id_list(ids)],
             )
             .await?;
         for row in rows {
-            records.push(record(&row)?);
+            records.push(record(&row, now)?);
         }
     }
     Ok(records)
@@ -197,25 +199,28 @@ pub(crate) async fn member_list(
 pub(crate) async fn member_find(
     executor: &mut impl Executor,
     id: MemberId,
+    now: Timestamp,
 ) -> Result<Option<MemberRecord>, DbError> {
-    Ok(member_list(executor, &[id]).await?.pop())
+    Ok(member_list(executor, &[id], now).await?.pop())
 }
 
-/// The states of the members with these ids; those that do not exist are missing.
+/// The states of the members with these ids at a moment; those that do not exist are missing.
 pub(crate) async fn member_states(
     executor: &mut impl Executor,
     ids: &[MemberId],
+    now: Timestamp,
 ) -> Result<HashMap<MemberId, MemberState>, DbError> {
     let mut states = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(LIST_ROWS) {
         let rows = executor
             .fetch_all(
-                "SELECT member_id, state FROM members_member WHERE member_id IN (??)",
+                "SELECT member_id, state, state_until FROM members_member WHERE member_id IN (??)",
                 params![id_list(ids)],
             )
             .await?;
         for row in rows {
-            states.insert(row.get("member_id")?, parsed(&row, "state")?);
+            let state: MemberState = parsed(&row, "state")?;
+            states.insert(row.get("member_id")?, state.at(row.get("state_until")?, now));
         }
     }
     Ok(states)
@@ -374,6 +379,23 @@ pub(crate) async fn identity_move(
     Ok(())
 }
 
+/// Gives what one member has of a name, under whichever index key, to another.
+pub(crate) async fn identity_follow(
+    tx: &mut Tx<'_>,
+    name: &IdentityName,
+    from: MemberId,
+    to: MemberId,
+) -> Result<(), DbError> {
+    let subjects = name.subjects.iter().map(|subject| subject.text.clone()).collect();
+    tx.execute(
+        "UPDATE members_identity SET member_id = ? \
+         WHERE kind = ? AND issuer = ? AND subject IN (??) AND member_id = ?",
+        params![to, name.kind, &name.issuer, Param::Texts(subjects), from],
+    )
+    .await
+    .map(drop)
+}
+
 /// Deletes everything that a member is found by.
 pub(crate) async fn lookup_delete_all(tx: &mut Tx<'_>, id: MemberId) -> Result<(), DbError> {
     tx.execute("DELETE FROM members_lookup WHERE member_id = ?", params![id])
@@ -469,21 +491,264 @@ pub(crate) async fn member_update_state(
     tx: &mut Tx<'_>,
     member: &MemberRecord,
     state: MemberState,
+    standing: &Standing,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let mut update = Update::table(
-        "members_member",
-        &["state", "version", "updated_at"],
-        &["member_id", "version"],
-    );
-    update.push(params![
-        state.name(),
-        member.version + 1,
-        now,
-        member.id,
-        member.version
-    ]);
-    tx.update(update).await
+    let met = tx
+        .execute(
+            "UPDATE members_member SET state = ?, state_reason = ?, state_actor = ?, state_since = ?, state_until = ?, \
+             version = ?, updated_at = ? WHERE member_id = ? AND version = ?",
+            params![
+                state.name(),
+                standing.reason.as_ref(),
+                standing.actor.as_ref(),
+                standing.since,
+                standing.until,
+                member.version + 1,
+                now,
+                member.id,
+                member.version,
+            ],
+        )
+        .await?;
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_member"))
+    }
+}
+
+/// Destroys the personal data of one member: the key first of all, overwritten before it is deleted. The card number
+/// becomes one that nobody has, which tells nothing of the old one.
+pub(crate) async fn member_erase(
+    tx: &mut Tx<'_>,
+    member: &MemberRecord,
+    card_number: &str,
+    overwrite: Vec<u8>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let id = member.id;
+    let met = tx
+        .execute(
+            "UPDATE members_member SET card_number = ?, phone_sealed = NULL, nickname_sealed = NULL, \
+             state_reason = NULL, erased_at = ?, version = ?, updated_at = ? WHERE member_id = ? AND version = ?",
+            params![card_number, now, member.version + 1, now, id, member.version],
+        )
+        .await?;
+    if met != 1 {
+        return Err(DbError::Stale("members_member"));
+    }
+    tx.execute(
+        "UPDATE members_key SET wrapped = ? WHERE member_id = ?",
+        params![overwrite, id],
+    )
+    .await?;
+    for table in [
+        "members_key",
+        "members_personal",
+        "members_lookup",
+        "members_identity",
+    ] {
+        let sql = format!("DELETE FROM {table} WHERE member_id = ?");
+        tx.execute(&sql, params![id]).await?;
+    }
+    Ok(())
+}
+
+/// Every merge in which one of the members was the redirect, taken back or not.
+pub(crate) async fn merges_of(
+    executor: &mut impl Executor,
+    losers: &[MemberId],
+) -> Result<Vec<(MemberId, MergeId, Changes)>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT member_id, merge_id, changes FROM members_merge WHERE member_id IN (??)",
+            params![id_list(losers)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let changes: String = row.get("changes")?;
+            let changes = serde_json::from_str(&changes).map_err(|_| DbError::corrupt("changes"))?;
+            Ok((row.get("member_id")?, row.get("merge_id")?, changes))
+        })
+        .collect()
+}
+
+/// Stores what is still known of a merge.
+pub(crate) async fn merge_update_changes(
+    tx: &mut Tx<'_>,
+    loser: MemberId,
+    id: MergeId,
+    changes: &Changes,
+) -> Result<(), DbError> {
+    let changes = serde_json::to_string(changes).map_err(|_| DbError::corrupt("changes"))?;
+    tx.execute(
+        "UPDATE members_merge SET changes = ? WHERE member_id = ? AND merge_id = ?",
+        params![changes, loser, id],
+    )
+    .await
+    .map(drop)
+}
+
+/// Members who left before a moment and are not erased, after one of them, in their order.
+pub(crate) async fn members_closed_before(
+    executor: &mut impl Executor,
+    before: Timestamp,
+    after: Option<MemberId>,
+    limit: u32,
+) -> Result<Vec<MemberId>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT member_id FROM members_member WHERE state = ? AND member_id > ? AND erased_at IS NULL \
+             AND COALESCE(state_since, updated_at) <= ? ORDER BY member_id LIMIT ?",
+            params![
+                MemberState::Closed.name(),
+                after.map_or(-1, MemberId::as_i64),
+                before,
+                i64::from(limit)
+            ],
+        )
+        .await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// How far the work under a set of keys has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RotationRecord {
+    pub(crate) target: String,
+    pub(crate) last_member_id: i64,
+    pub(crate) members_done: i64,
+    pub(crate) started_at: Timestamp,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// Begins the work under a set of keys, unless it has begun.
+pub(crate) async fn rotation_begin(tx: &mut Tx<'_>, target: &str, now: Timestamp) -> Result<(), DbError> {
+    let columns = &[
+        "target",
+        "last_member_id",
+        "members_done",
+        "started_at",
+        "finished_at",
+    ];
+    let mut insert = Insert::into_table("members_rotation", columns).skip_existing();
+    insert.push(params![target, -1_i64, 0_i64, now, None::<Timestamp>]);
+    tx.insert(insert).await.map(drop)
+}
+
+/// Every rotation so far, latest first.
+pub(crate) async fn rotation_list(executor: &mut impl Executor) -> Result<Vec<RotationRecord>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT target, last_member_id, members_done, started_at, finished_at FROM members_rotation \
+             ORDER BY started_at DESC, target DESC",
+            params![],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RotationRecord {
+                target: row.get("target")?,
+                last_member_id: row.get("last_member_id")?,
+                members_done: row.get("members_done")?,
+                started_at: row.get("started_at")?,
+                finished_at: row.get("finished_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Moves a rotation on, guarded by where it was read: of two workers one does the members in between.
+pub(crate) async fn rotation_advance(
+    tx: &mut Tx<'_>,
+    from: &RotationRecord,
+    last: MemberId,
+    done: usize,
+) -> Result<(), DbError> {
+    let met = tx
+        .execute(
+            "UPDATE members_rotation SET last_member_id = ?, members_done = members_done + ? \
+             WHERE target = ? AND last_member_id = ?",
+            params![last, done as i64, &from.target, from.last_member_id],
+        )
+        .await?;
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_rotation"))
+    }
+}
+
+/// Notes that no member is left.
+pub(crate) async fn rotation_finish(tx: &mut Tx<'_>, target: &str, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE members_rotation SET finished_at = ? WHERE target = ? AND finished_at IS NULL";
+    tx.execute(sql, params![now, target]).await.map(drop)
+}
+
+/// The ids of members after one of them, in their order.
+pub(crate) async fn member_ids_after(
+    executor: &mut impl Executor,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<MemberId>, DbError> {
+    let sql = "SELECT member_id FROM members_member WHERE member_id > ? ORDER BY member_id LIMIT ?";
+    let rows = executor.fetch_all(sql, params![after, i64::from(limit)]).await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// Stores a member's key under another master key, where it is still the one that was read: a key that was destroyed
+/// meanwhile stays destroyed.
+pub(crate) async fn key_rewrap(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    old: &[u8],
+    wrapped: Vec<u8>,
+) -> Result<(), DbError> {
+    let met = tx
+        .execute(
+            "UPDATE members_key SET wrapped = ? WHERE member_id = ? AND wrapped = ?",
+            params![wrapped, id, old.to_vec()],
+        )
+        .await?;
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_key"))
+    }
+}
+
+/// Claims the names that a member has under further generations of index keys.
+pub(crate) async fn identity_extend(
+    tx: &mut Tx<'_>,
+    name: &IdentityName,
+    owner: MemberId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "members_identity",
+        &[
+            "kind",
+            "issuer",
+            "subject",
+            "member_id",
+            "claimed_at",
+            "generation",
+        ],
+    )
+    .skip_existing();
+    for subject in &name.subjects {
+        let generation = i64::from(subject.generation);
+        insert.push(params![
+            name.kind,
+            &name.issuer,
+            &subject.text,
+            owner,
+            now,
+            generation
+        ]);
+    }
+    tx.insert(insert).await.map(drop)
 }
 
 /// Raises a member's version, guarded by the version that was read: whatever belongs to the member is changed after
@@ -512,6 +777,22 @@ pub(crate) async fn member_touch(
             .await?
         }
     };
+    if met == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_member"))
+    }
+}
+
+/// Keeps a member's row as it is, guarded by the version that was read: nobody changes the member until the end of the
+/// transaction.
+pub(crate) async fn member_touch_same(tx: &mut Tx<'_>, member: &MemberRecord) -> Result<(), DbError> {
+    let met = tx
+        .execute(
+            "UPDATE members_member SET version = ? WHERE member_id = ? AND version = ?",
+            params![member.version, member.id, member.version],
+        )
+        .await?;
     if met == 1 {
         Ok(())
     } else {
@@ -632,12 +913,20 @@ fn id_list(ids: &[MemberId]) -> Param {
     Param::Ints(ids.iter().map(|id| id.as_i64()).collect())
 }
 
-fn record(row: &Row) -> Result<MemberRecord, DbError> {
+fn record(row: &Row, now: Timestamp) -> Result<MemberRecord, DbError> {
+    let state: MemberState = parsed(row, "state")?;
+    let standing = Standing {
+        reason: row.get("state_reason")?,
+        actor: row.get("state_actor")?,
+        since: row.get("state_since")?,
+        until: row.get("state_until")?,
+    };
     let store_code: Option<String> = row.get("store_code")?;
     Ok(MemberRecord {
         id: row.get("member_id")?,
         card_number: parsed(row, "card_number")?,
-        state: parsed(row, "state")?,
+        state: state.at(standing.until, now),
+        standing,
         phone_sealed: row.get("phone_sealed")?,
         nickname_sealed: row.get("nickname_sealed")?,
         channel: parsed(row, "channel")?,

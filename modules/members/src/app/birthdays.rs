@@ -33,7 +33,7 @@ impl Members {
         executor: &mut impl Executor,
         id: MemberId,
     ) -> Result<Option<BirthDay>, MembersError> {
-        let member = store::member_find(executor, id).await?;
+        let member = store::member_find(executor, id, self.now()).await?;
         let key = member.ok_or(MembersError::NotFound)?.key(&self.keyring)?;
         let sealed = store::personal_list(executor, id).await?;
         match (key, sealed.get(&PersonalField::Birthday)) {

@@ -21,7 +21,9 @@ impl Members {
         self.db
             .run_tx("members.export", |tx| {
                 Box::pin(async move {
-                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let member = store::member_find(tx, id, self.now())
+                        .await?
+                        .ok_or(MembersError::NotFound)?;
                     let sealed = store::personal_list(tx, id).await?;
                     let profile = self.profile_view(&member, &sealed)?;
                     let phone = match member.phone(&self.keyring) {

@@ -64,12 +64,12 @@ impl Members {
     /// The member, or the one who stands for it since a merge.
     async fn load_view(&self, id: MemberId) -> Result<MemberView, MembersError> {
         let mut db = &self.db;
-        let member = store::member_find(&mut db, id).await?;
+        let member = store::member_find(&mut db, id, self.now()).await?;
         let mut member = member.ok_or(MembersError::NotFound)?;
         if member.merged_into.is_some() {
             let ends = self.resolve_in_tx(&mut db, &[id]).await?;
             let end = ends.get(&id).copied().unwrap_or(id);
-            let winner = store::member_find(&mut db, end).await?;
+            let winner = store::member_find(&mut db, end, self.now()).await?;
             member = winner.ok_or(MembersError::NotFound)?;
         }
         member.view(&self.keyring)

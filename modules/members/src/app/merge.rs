@@ -13,8 +13,8 @@ use huika_db::{
 };
 
 use crate::{
-    MemberState, Members, MembersError, MembersMerged, MembersUnmerged, Merge, MergeEffect, PersonalField,
-    Reason,
+    Identity, MemberState, Members, MembersError, MembersMerged, MembersUnmerged, Merge, MergeEffect,
+    PersonalField, Reason,
     domain::{
         lookup::{Lookup, LookupKind},
         member::MemberRecord,
@@ -72,7 +72,7 @@ impl Members {
         self.db
             .run_tx("members.preview_merge", |tx| {
                 Box::pin(async move {
-                    let (winner, loser) = sides(found(tx, one).await?, found(tx, other).await?)?;
+                    let (winner, loser) = sides(found(tx, one, now).await?, found(tx, other, now).await?)?;
                     let merge = self.merge_of(actor, &winner, &loser, now);
                     let gains = self.gains(tx, &winner, &loser).await?;
                     let names = store::identity_keys(tx, loser.id).await?.len();
@@ -108,7 +108,7 @@ impl Members {
         self.db
             .run_tx("members.merge", |tx| {
                 Box::pin(async move {
-                    let (first, second) = (found(tx, one).await?, found(tx, other).await?);
+                    let (first, second) = (found(tx, one, now).await?, found(tx, other, now).await?);
                     for (loser, winner) in [(&first, &second), (&second, &first)] {
                         if loser.merged_into == Some(winner.id)
                             && let Some(open) = store::merge_open(tx, loser.id).await?
@@ -154,10 +154,10 @@ impl Members {
         self.db
             .run_tx("members.unmerge", |tx| {
                 Box::pin(async move {
-                    let loser = found(tx, loser).await?;
+                    let loser = found(tx, loser, now).await?;
                     let open = store::merge_open(tx, loser.id).await?;
                     let store::MergeRecord { merge, changes } = open.ok_or(MembersError::NotMerged)?;
-                    let winner = found(tx, merge.winner).await?;
+                    let winner = found(tx, merge.winner, now).await?;
                     if let Some(winner) = winner.merged_into {
                         return Err(MembersError::Merged { winner });
                     }
@@ -367,6 +367,11 @@ impl Members {
             store::member_update(tx, row).await?;
         }
         store::identity_move(tx, &changes.names, merge.winner, merge.loser).await?;
+        if let Some(sealed) = &loser.phone_sealed {
+            // Names that the phone was given since, under an index key that the merge did not know.
+            let name = Identity::Phone(loser_key.open_phone(sealed)?).name(&self.keyring);
+            store::identity_follow(tx, &name, merge.winner, merge.loser).await?;
+        }
 
         // What the winner gained goes, unless it was changed since.
         let kept = store::personal_list(tx, merge.winner).await?;
@@ -453,8 +458,10 @@ pub(super) fn lookups_of(
     Ok(lookups)
 }
 
-async fn found(tx: &mut Tx<'_>, id: MemberId) -> Result<MemberRecord, MembersError> {
-    store::member_find(tx, id).await?.ok_or(MembersError::NotFound)
+async fn found(tx: &mut Tx<'_>, id: MemberId, now: Timestamp) -> Result<MemberRecord, MembersError> {
+    store::member_find(tx, id, now)
+        .await?
+        .ok_or(MembersError::NotFound)
 }
 
 fn own_effects(gains: &Gains, names: usize) -> Vec<MergeEffect> {

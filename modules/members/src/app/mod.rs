@@ -1,12 +1,14 @@
 //! The use cases, one per file: authorize, load, ask the domain, save, record.
 
 mod birthdays;
+mod erase;
 mod export;
 mod find;
 mod merge;
 mod profile;
 mod register;
 mod reveal;
+mod rotate_keys;
 mod set_state;
 mod states;
 

@@ -55,7 +55,7 @@ impl Members {
     pub async fn profile(&self, actor: &Actor, id: MemberId) -> Result<ProfileView, MembersError> {
         actor.authorize(&permission::READ)?;
         let mut db = &self.db;
-        let member = store::member_find(&mut db, id).await?;
+        let member = store::member_find(&mut db, id, self.now()).await?;
         let member = member.ok_or(MembersError::NotFound)?;
         let sealed = store::personal_list(&mut db, id).await?;
         self.profile_view(&member, &sealed)
@@ -78,7 +78,9 @@ impl Members {
         self.db
             .run_tx("members.change_profile", |tx| {
                 Box::pin(async move {
-                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let member = store::member_find(tx, id, self.now())
+                        .await?
+                        .ok_or(MembersError::NotFound)?;
                     if let Some(winner) = member.merged_into {
                         return Err(MembersError::Merged { winner });
                     }
@@ -90,7 +92,9 @@ impl Members {
                         return Err(MembersError::GuardianRequired);
                     }
                     self.write_profile(tx, actor, &member, &key, change, now).await?;
-                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let member = store::member_find(tx, id, self.now())
+                        .await?
+                        .ok_or(MembersError::NotFound)?;
                     let sealed = store::personal_list(tx, id).await?;
                     self.tell_completed(tx, &member, sealed.keys(), now).await?;
                     self.profile_view(&member, &sealed)

@@ -67,7 +67,7 @@ impl Members {
                         record_audit_in_tx(tx, &self.ids, entry).await?;
                     }
                     let member = if created || actor.authorize(&permission::READ).is_ok() {
-                        let record = store::member_find(tx, member_id).await?;
+                        let record = store::member_find(tx, member_id, self.now()).await?;
                         let record = record.ok_or(DbError::Stale("members_member"))?;
                         Some(record.view(&self.keyring)?)
                     } else {
@@ -113,11 +113,27 @@ impl Members {
             .map(|(id, record)| (*id, record.phone_status()))
             .collect();
 
+        let found_by = if joining.is_empty() {
+            HashMap::new()
+        } else {
+            owners.clone()
+        };
         let mut plan = plan(candidates, Known { owners, phones }, || self.ids.next());
         let cards = self.draw_cards(&mut plan);
         store::identity_insert(tx, std::mem::take(&mut plan.claims), now).await?;
         self.insert_created(tx, &plan, &cards, now).await?;
         self.store_joined(tx, &plan, &records, now).await?;
+        if !plan.attached.is_empty() {
+            // The members stand still now. A merge may have come between the two reads above, and then what a person
+            // was found by leads to somebody else.
+            let owners = store::identity_owners(tx, &names).await?;
+            if found_by
+                .iter()
+                .any(|(name, owner)| owners.get(name) != Some(owner))
+            {
+                return Err(DbError::Stale("members_identity").into());
+            }
+        }
         self.tell_attached(tx, actor, &plan.attached, now).await?;
         Ok(plan.outcomes)
     }
@@ -143,7 +159,7 @@ impl Members {
         tx: &mut Tx<'_>,
         ids: &[MemberId],
     ) -> Result<HashMap<MemberId, MemberRecord>, MembersError> {
-        let records: HashMap<MemberId, MemberRecord> = store::member_list(tx, ids)
+        let records: HashMap<MemberId, MemberRecord> = store::member_list(tx, ids, self.now())
             .await?
             .into_iter()
             .map(|record| (record.id, record))

@@ -18,7 +18,9 @@ impl Members {
         self.db
             .run_tx("members.reveal_phone", |tx| {
                 Box::pin(async move {
-                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let member = store::member_find(tx, id, self.now())
+                        .await?
+                        .ok_or(MembersError::NotFound)?;
                     let phone = member.phone(&self.keyring)?;
                     self.record_reveal(tx, actor, id, "phone").await?;
                     Ok(phone)
@@ -41,7 +43,9 @@ impl Members {
         self.db
             .run_tx("members.reveal_field", |tx| {
                 Box::pin(async move {
-                    let member = store::member_find(tx, id).await?.ok_or(MembersError::NotFound)?;
+                    let member = store::member_find(tx, id, self.now())
+                        .await?
+                        .ok_or(MembersError::NotFound)?;
                     let key = member.key(&self.keyring)?.ok_or(MembersError::Erased)?;
                     let sealed = store::personal_list(tx, id).await?;
                     let sealed = sealed.get(&field).ok_or(MembersError::FieldUnknown)?;

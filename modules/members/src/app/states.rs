@@ -8,7 +8,7 @@ use huika_db::Executor;
 use crate::{MemberState, Members, MembersError, store};
 
 impl Members {
-    /// The states of many members, for modules that have authorized their actor. Members who do not exist
+    /// The states of many members at this moment, for modules that have authorized their actor. Members who do not exist
     /// are missing.
     ///
     /// # Errors
@@ -18,6 +18,6 @@ impl Members {
         executor: &mut impl Executor,
         ids: &[MemberId],
     ) -> Result<HashMap<MemberId, MemberState>, MembersError> {
-        Ok(store::member_states(executor, ids).await?)
+        Ok(store::member_states(executor, ids, self.now()).await?)
     }
 }

@@ -41,6 +41,19 @@ impl fmt::Debug for Nickname {
     }
 }
 
+/// How a state came about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Why. None while nobody has changed the state.
+    pub reason: Option<String>,
+    /// Who decided, as in the audit log. None while nobody has changed the state.
+    pub actor: Option<String>,
+    /// Since when. None while nobody has changed the state.
+    pub since: Option<Timestamp>,
+    /// When a freeze ends by itself. None where it does not.
+    pub until: Option<Timestamp>,
+}
+
 /// A member as operators and tills see one: the phone masked, and nothing in clear that was erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberView {
@@ -50,6 +63,8 @@ pub struct MemberView {
     pub card_number: CardNumber,
     /// How the member stands with the shop.
     pub state: MemberState,
+    /// Why, by whom and until when.
+    pub standing: Standing,
     /// The phone as `138****8000`. None where it is not known or was erased.
     pub phone_masked: Option<String>,
     /// What the member wants to be called. None where it is not known or was erased.
@@ -66,7 +81,9 @@ pub struct MemberView {
 pub(crate) struct MemberRecord {
     pub(crate) id: MemberId,
     pub(crate) card_number: CardNumber,
+    /// As of the moment at which it was read.
     pub(crate) state: MemberState,
+    pub(crate) standing: Standing,
     pub(crate) phone_sealed: Option<Vec<u8>>,
     pub(crate) nickname_sealed: Option<Vec<u8>>,
     pub(crate) channel: Code,
@@ -114,6 +131,7 @@ impl MemberRecord {
             id: self.id,
             card_number: self.card_number.clone(),
             state: self.state,
+            standing: self.standing.clone(),
             phone_masked,
             nickname,
             channel: self.channel.clone(),

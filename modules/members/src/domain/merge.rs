@@ -89,6 +89,16 @@ pub(crate) struct Changes {
     pub(crate) fields: Vec<(String, Sealed)>,
 }
 
+impl Changes {
+    /// Forgets what tells who the members are, once one of them was erased: such a merge cannot be taken back.
+    pub(crate) fn forget(&mut self) {
+        self.names.clear();
+        self.phone = None;
+        self.nickname = None;
+        self.fields.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use huika_core::{MemberId, Refusal as _};
@@ -100,6 +110,7 @@ mod tests {
             id: MemberId::from_i64(id),
             card_number: "8800000000000013".parse().unwrap(),
             state,
+            standing: Default::default(),
             phone_sealed: None,
             nickname_sealed: None,
             channel: "pos".parse().unwrap(),

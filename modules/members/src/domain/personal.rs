@@ -30,6 +30,20 @@ impl MemberKey {
         Ok(Self { member_id, key })
     }
 
+    /// A stored key, wrapped by the newest master key.
+    pub(crate) fn rewrap(
+        keyring: &Keyring,
+        rng: &Rng,
+        member_id: MemberId,
+        wrapped: &[u8],
+    ) -> Result<Vec<u8>, MembersError> {
+        let context = key_context(member_id);
+        let key = keyring
+            .open(&context, wrapped)
+            .map_err(|_| MembersError::KeysMissing)?;
+        Ok(keyring.seal(rng, &context, &key))
+    }
+
     pub(crate) fn seal_phone(&self, rng: &Rng, phone: &PhoneNumber) -> Vec<u8> {
         self.key
             .seal(rng, &self.context("phone"), phone.reveal().as_bytes())

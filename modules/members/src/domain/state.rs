@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use huika_core::Timestamp;
+
 use crate::MembersError;
 
 /// How a member stands with the shop.
@@ -45,6 +47,14 @@ impl MemberState {
         Self::Closed,
         Self::Merged,
     ];
+
+    /// The state at a moment: a freeze that has an end is over then, whether or not somebody has written it down.
+    pub(crate) fn at(self, until: Option<Timestamp>, now: Timestamp) -> Self {
+        match (self, until) {
+            (Self::Frozen, Some(until)) if until <= now => Self::Normal,
+            (state, _) => state,
+        }
+    }
 
     /// Whether a member in this state may do something.
     pub fn allows(self, action: MemberAction) -> bool {

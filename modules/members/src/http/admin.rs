@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use garde::Validate;
 use huika_core::{MemberId, Timestamp};
 use huika_http::{ApiResult, Body, Caller, Path, PathId, Problems};
@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::open::MemberBody;
-use crate::{ChangeProfile, Members, MembersError, Nickname, PersonalField, PersonalValue, ProfileView};
+use crate::{
+    ChangeProfile, Members, MembersError, Nickname, PersonalField, PersonalValue, ProfileView, Reason,
+};
 
 /// A field of personal data.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -101,6 +103,18 @@ pub(super) struct ChangeProfileBody {
 pub(super) struct ProfileBody {
     /// The member.
     member: MemberBody,
+    /// Why the member stands so. Null while nobody has changed the state.
+    #[schema(required)]
+    state_reason: Option<String>,
+    /// Who decided. Null while nobody has changed the state.
+    #[schema(required, example = "opr_01q9v7x2k0g00")]
+    state_actor: Option<String>,
+    /// Since when. Null while nobody has changed the state.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    state_since: Option<Timestamp>,
+    /// When a freeze ends by itself. Null where it does not.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    state_until: Option<Timestamp>,
     /// Given back with a change.
     #[schema(example = 1)]
     version: i64,
@@ -211,6 +225,79 @@ pub(super) async fn export_member(
     Ok(Json(members.export_member(&actor, member_id).await?))
 }
 
+/// Why somebody is erased.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EraseMemberBody {
+    /// Why. Kept in the audit log, phone numbers masked.
+    #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
+    #[schema(min_length = 1, max_length = 200, example = "Asked for by the member")]
+    reason: String,
+}
+
+/// How far the work under one set of keys has come.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RotationBody {
+    /// The generations of keys.
+    #[schema(example = "master 2, index 1, lookups 1")]
+    keys: String,
+    /// Members who are done.
+    members_done: i64,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// When everybody was done. Null while there are members left.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    finished_at: Option<Timestamp>,
+}
+
+/// Every set of keys that members were brought under, latest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RotationsBody {
+    /// One for each set of keys.
+    items: Vec<RotationBody>,
+}
+
+/// Erases a member who has left.
+///
+/// Destroys the key of the personal data, for ever; entries of points and purchases stay. The member is closed before.
+/// Erasing again changes nothing. Needs the permission `members.erase`.
+#[utoipa::path(post, path = "/api/admin/v1/members/{member_id}/erasures", tag = "members",
+    params(("member_id" = String, Path, description = "The member.", example = "mbr_2p3rvd1w6k8fz")),
+    request_body = EraseMemberBody,
+    responses((status = 204, description = "The personal data is gone."), Problems))]
+pub(super) async fn erase_member(
+    State(members): State<Arc<Members>>,
+    Caller(actor): Caller,
+    PathId(member_id): PathId<MemberId>,
+    Body(body): Body<EraseMemberBody>,
+) -> ApiResult<StatusCode> {
+    let reason = body.reason.parse()?;
+    members.erase(&actor, member_id, &reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Shows how far members have been brought under the newest keys.
+///
+/// Needs the permission `members.read`.
+#[utoipa::path(get, path = "/api/admin/v1/member-key-rotations", tag = "members",
+    responses((status = 200, body = RotationsBody, description = "Latest first."), Problems))]
+pub(super) async fn list_key_rotations(
+    State(members): State<Arc<Members>>,
+    Caller(actor): Caller,
+) -> ApiResult<Json<RotationsBody>> {
+    let items = members.rotations(&actor).await?;
+    let items = items.into_iter().map(|one| RotationBody {
+        keys: one.keys,
+        members_done: one.members_done,
+        started_at: one.started_at,
+        finished_at: one.finished_at,
+    });
+    Ok(Json(RotationsBody {
+        items: items.collect(),
+    }))
+}
+
 impl ProfileValuesBody {
     /// The values, checked.
     pub(super) fn values(self, now: Timestamp) -> Result<Vec<PersonalValue>, MembersError> {
@@ -251,6 +338,10 @@ impl From<ProfileView> for ProfileBody {
             value.map(PersonalValue::masked)
         };
         Self {
+            state_reason: profile.member.standing.reason.clone(),
+            state_actor: profile.member.standing.actor.clone(),
+            state_since: profile.member.standing.since,
+            state_until: profile.member.standing.until,
             version: profile.version,
             birthday_masked: masked(PersonalField::Birthday),
             gender: masked(PersonalField::Gender),

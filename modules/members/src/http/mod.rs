@@ -21,6 +21,8 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(admin::show_profile, admin::change_profile))
         .routes(routes!(admin::reveal_profile_field))
         .routes(routes!(admin::export_member))
+        .routes(routes!(admin::erase_member))
+        .routes(routes!(admin::list_key_rotations))
         .routes(routes!(merges::preview_merge))
         .routes(routes!(merges::merge_members))
         .routes(routes!(merges::unmerge_member))

@@ -116,6 +116,10 @@ pub(super) struct SetMemberStateBody {
     #[garde(length(chars, min = 1, max = Reason::MAX_CHARS))]
     #[schema(min_length = 1, max_length = 200, example = "Chargeback under investigation")]
     reason: String,
+    /// When a freeze ends by itself. Absent where it does not.
+    #[garde(skip)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
 }
 
 /// A member, the phone masked.
@@ -260,7 +264,7 @@ pub(super) async fn set_member_state(
     let reason = body.reason.parse()?;
     Ok(Json(
         members
-            .set_state(&actor, member_id, body.state.into(), &reason)
+            .set_state_until(&actor, member_id, body.state.into(), &reason, body.until)
             .await?
             .into(),
     ))

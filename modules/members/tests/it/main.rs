@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod http;
+mod leaving;
 mod lookups;
 mod merge;
 mod personal_data;
