@@ -399,6 +399,39 @@ CREATE TABLE members_merge (
   CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
 ) WITHOUT ROWID;
 
+-- members 0004 leaving
+
+-- Why the member stands as it does. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_reason TEXT;
+
+-- Who decided. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_actor TEXT;
+
+-- Since when. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_since BIGINT;
+
+-- When a freeze ends by itself. NULL where it does not.
+ALTER TABLE members_member ADD COLUMN state_until BIGINT;
+
+-- When the personal data was destroyed. NULL while it is there.
+ALTER TABLE members_member ADD COLUMN erased_at BIGINT;
+
+-- Serves the job that erases members who left long ago, page by page.
+CREATE INDEX ix_members_member_state_member_id ON members_member (state, member_id);
+
+-- How far the work under new keys has come: one row for each set of keys.
+CREATE TABLE members_rotation (
+  -- The generations that are written now.
+  target TEXT NOT NULL,
+  -- The last member that was looked at.
+  last_member_id BIGINT NOT NULL,
+  members_done BIGINT NOT NULL,
+  started_at BIGINT NOT NULL,
+  -- NULL while there are members left.
+  finished_at BIGINT,
+  CONSTRAINT pk_members_rotation PRIMARY KEY (target)
+) WITHOUT ROWID;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1076,6 +1109,39 @@ CREATE TABLE members_merge (
   CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
 ) ;
 
+-- members 0004 leaving
+
+-- Why the member stands as it does. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_reason VARCHAR(200);
+
+-- Who decided. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_actor VARCHAR(64) COLLATE "C";
+
+-- Since when. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_since BIGINT;
+
+-- When a freeze ends by itself. NULL where it does not.
+ALTER TABLE members_member ADD COLUMN state_until BIGINT;
+
+-- When the personal data was destroyed. NULL while it is there.
+ALTER TABLE members_member ADD COLUMN erased_at BIGINT;
+
+-- Serves the job that erases members who left long ago, page by page.
+CREATE INDEX ix_members_member_state_member_id ON members_member (state, member_id);
+
+-- How far the work under new keys has come: one row for each set of keys.
+CREATE TABLE members_rotation (
+  -- The generations that are written now.
+  target VARCHAR(64) COLLATE "C" NOT NULL,
+  -- The last member that was looked at.
+  last_member_id BIGINT NOT NULL,
+  members_done BIGINT NOT NULL,
+  started_at BIGINT NOT NULL,
+  -- NULL while there are members left.
+  finished_at BIGINT,
+  CONSTRAINT pk_members_rotation PRIMARY KEY (target)
+) ;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1751,6 +1817,39 @@ CREATE TABLE members_merge (
   -- When the merge was taken back. NULL while it holds.
   unmerged_at BIGINT,
   CONSTRAINT pk_members_merge PRIMARY KEY (member_id, merge_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- members 0004 leaving
+
+-- Why the member stands as it does. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_reason VARCHAR(200);
+
+-- Who decided. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_actor VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin;
+
+-- Since when. NULL while nobody has changed the state.
+ALTER TABLE members_member ADD COLUMN state_since BIGINT;
+
+-- When a freeze ends by itself. NULL where it does not.
+ALTER TABLE members_member ADD COLUMN state_until BIGINT;
+
+-- When the personal data was destroyed. NULL while it is there.
+ALTER TABLE members_member ADD COLUMN erased_at BIGINT;
+
+-- Serves the job that erases members who left long ago, page by page.
+CREATE INDEX ix_members_member_state_member_id ON members_member (state, member_id);
+
+-- How far the work under new keys has come: one row for each set of keys.
+CREATE TABLE members_rotation (
+  -- The generations that are written now.
+  target VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- The last member that was looked at.
+  last_member_id BIGINT NOT NULL,
+  members_done BIGINT NOT NULL,
+  started_at BIGINT NOT NULL,
+  -- NULL while there are members left.
+  finished_at BIGINT,
+  CONSTRAINT pk_members_rotation PRIMARY KEY (target)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- ledger 0001 ledger
