@@ -58,6 +58,8 @@ fn figures(place: &Place, url: &str) -> [Value; 2] {
     assert_eq!(verified["clean"], true, "{verified}");
     // The digest covers ids, which every database draws for itself.
     verified["ledger"]["digest"] = Value::Null;
+    // Each start of an import is on record.
+    verified["audit"] = Value::Null;
     let report = place
         .huika(&["report", "--json", "--database-url", url])
         .done()
