@@ -284,6 +284,46 @@ CREATE TABLE staff_invitation (
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
 
+-- staff 0005 second_factor
+
+-- The second factor of operators: a device that shows codes, and the recovery codes that stand in for it.
+
+CREATE TABLE staff_second_factor (
+  operator_id BIGINT NOT NULL,
+  -- Sealed by the keyring under staff_second_factor/<id>: a code can only be checked with the secret itself.
+  secret_sealed BLOB NOT NULL,
+  -- 1 enrolling: the device has not shown a code yet, and none is asked for. 2 active.
+  state BIGINT NOT NULL,
+  -- The step of 30 seconds whose code was taken last: no code of it or before it is taken again.
+  last_step BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while enrolling.
+  confirmed_at BIGINT,
+  CONSTRAINT pk_staff_second_factor PRIMARY KEY (operator_id)
+) WITHOUT ROWID;
+
+CREATE TABLE staff_recovery_code (
+  operator_id BIGINT NOT NULL,
+  -- Keyed hash of the code; the code itself is shown once and kept nowhere.
+  code_index TEXT NOT NULL,
+  -- NULL while it can be used.
+  used_at BIGINT,
+  CONSTRAINT pk_staff_recovery_code PRIMARY KEY (operator_id, code_index)
+) WITHOUT ROWID;
+
+-- staff 0006 api_client_rotation
+
+-- Where an API client may act, and the secret that it signs with while it changes to another one.
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_api_client ADD COLUMN stores TEXT;
+
+-- The secret before the present one, sealed in the same way. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_sealed BLOB;
+
+-- Until when the previous secret is taken too. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_until BIGINT;
+
 -- members 0001 members
 
 -- Members, the keys of their personal data, and the names under which they are found.
@@ -994,6 +1034,46 @@ CREATE TABLE staff_invitation (
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
 
+-- staff 0005 second_factor
+
+-- The second factor of operators: a device that shows codes, and the recovery codes that stand in for it.
+
+CREATE TABLE staff_second_factor (
+  operator_id BIGINT NOT NULL,
+  -- Sealed by the keyring under staff_second_factor/<id>: a code can only be checked with the secret itself.
+  secret_sealed BYTEA NOT NULL,
+  -- 1 enrolling: the device has not shown a code yet, and none is asked for. 2 active.
+  state BIGINT NOT NULL,
+  -- The step of 30 seconds whose code was taken last: no code of it or before it is taken again.
+  last_step BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while enrolling.
+  confirmed_at BIGINT,
+  CONSTRAINT pk_staff_second_factor PRIMARY KEY (operator_id)
+) ;
+
+CREATE TABLE staff_recovery_code (
+  operator_id BIGINT NOT NULL,
+  -- Keyed hash of the code; the code itself is shown once and kept nowhere.
+  code_index VARCHAR(64) COLLATE "C" NOT NULL,
+  -- NULL while it can be used.
+  used_at BIGINT,
+  CONSTRAINT pk_staff_recovery_code PRIMARY KEY (operator_id, code_index)
+) ;
+
+-- staff 0006 api_client_rotation
+
+-- Where an API client may act, and the secret that it signs with while it changes to another one.
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_api_client ADD COLUMN stores TEXT;
+
+-- The secret before the present one, sealed in the same way. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_sealed BYTEA;
+
+-- Until when the previous secret is taken too. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_until BIGINT;
+
 -- members 0001 members
 
 -- Members, the keys of their personal data, and the names under which they are found.
@@ -1703,6 +1783,46 @@ CREATE TABLE staff_invitation (
 
 -- Serves the list, latest first.
 CREATE INDEX ix_staff_invitation_created_at ON staff_invitation (created_at, invitation_id);
+
+-- staff 0005 second_factor
+
+-- The second factor of operators: a device that shows codes, and the recovery codes that stand in for it.
+
+CREATE TABLE staff_second_factor (
+  operator_id BIGINT NOT NULL,
+  -- Sealed by the keyring under staff_second_factor/<id>: a code can only be checked with the secret itself.
+  secret_sealed VARBINARY(255) NOT NULL,
+  -- 1 enrolling: the device has not shown a code yet, and none is asked for. 2 active.
+  state BIGINT NOT NULL,
+  -- The step of 30 seconds whose code was taken last: no code of it or before it is taken again.
+  last_step BIGINT NOT NULL,
+  created_at BIGINT NOT NULL,
+  -- NULL while enrolling.
+  confirmed_at BIGINT,
+  CONSTRAINT pk_staff_second_factor PRIMARY KEY (operator_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE staff_recovery_code (
+  operator_id BIGINT NOT NULL,
+  -- Keyed hash of the code; the code itself is shown once and kept nowhere.
+  code_index VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- NULL while it can be used.
+  used_at BIGINT,
+  CONSTRAINT pk_staff_recovery_code PRIMARY KEY (operator_id, code_index)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- staff 0006 api_client_rotation
+
+-- Where an API client may act, and the secret that it signs with while it changes to another one.
+
+-- JSON list of codes of stores. NULL: in all stores.
+ALTER TABLE staff_api_client ADD COLUMN stores MEDIUMTEXT;
+
+-- The secret before the present one, sealed in the same way. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_sealed VARBINARY(255);
+
+-- Until when the previous secret is taken too. NULL where there was none.
+ALTER TABLE staff_api_client ADD COLUMN previous_until BIGINT;
 
 -- members 0001 members
 

@@ -223,6 +223,7 @@ fn server(config: &Config, verdicts: &mut Verdicts) {
         &config.server.request_timeout_seconds,
     ));
     verdicts.fine(("server.max_body_bytes", &config.server.max_body_bytes));
+    verdicts.fine(("server.trusted_proxies", &config.server.trusted_proxies));
 }
 
 fn keys(config: &Config, verdicts: &mut Verdicts) {

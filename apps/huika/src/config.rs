@@ -17,6 +17,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use huika_core::{Calendar, Currency, Language};
+use huika_http::{Network, TrustedProxies};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -107,6 +108,22 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// How people and programs reach this server, for links and the checks of `huika check`.
     pub public_url: Option<Url>,
+    /// The proxies before this server, as addresses or ranges with commas between them. Only they are believed when
+    /// they say, in `X-Forwarded-For`, for whom they ask.
+    pub trusted_proxies: String,
+}
+
+impl ServerConfig {
+    /// The proxies that are trusted.
+    pub fn proxies(&self) -> TrustedProxies {
+        // What cannot be read was refused when the settings were loaded.
+        TrustedProxies::new(self.proxy_texts().filter_map(|text| text.parse().ok()))
+    }
+
+    fn proxy_texts(&self) -> impl Iterator<Item = &str> {
+        let texts = self.trusted_proxies.split(',').map(str::trim);
+        texts.filter(|text| !text.is_empty())
+    }
 }
 
 /// Keys.
@@ -197,6 +214,7 @@ impl Default for ServerConfig {
             request_timeout_seconds: 30,
             max_body_bytes: 1024 * 1024,
             public_url: None,
+            trusted_proxies: String::new(),
         }
     }
 }
@@ -423,6 +441,10 @@ impl Config {
             return Err(invalid(
                 "server.public_url begins with https:// (or http:// for trying out)",
             ));
+        }
+        for text in self.server.proxy_texts() {
+            text.parse::<Network>()
+                .map_err(|error| invalid(format!("server.trusted_proxies: {text}: {error}")))?;
         }
         if let Some(url) = &self.redis.url
             && !["redis://", "rediss://"]

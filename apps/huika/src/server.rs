@@ -3,11 +3,17 @@
 //! A connection that sends no request headers for [`HEADERS_WITHIN`] is closed, and there are never more than
 //! [`MAX_CONNECTIONS`]: whoever opens sockets and says nothing cannot keep others out.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use huika_core::Clock;
-use hyper::server::conn::http1;
+use huika_http::PeerAddress;
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -70,7 +76,7 @@ impl Server {
                 accepted = accept(&self.listener, &free) => accepted,
                 () = &mut stop => break,
             };
-            let (stream, place) = match accepted {
+            let (stream, peer, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if !is_of_the_peer(&error) {
@@ -80,7 +86,11 @@ impl Server {
                     continue;
                 }
             };
-            let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+            let service = Located {
+                peer: PeerAddress(peer),
+                service: service.clone(),
+            };
+            let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
                 // A peer that went away or spoke no HTTP is nothing that we could act on.
                 let _ = connection.await;
@@ -98,6 +108,23 @@ impl Server {
     }
 }
 
+/// Says with every request from where its connection comes.
+struct Located<S> {
+    peer: PeerAddress,
+    service: S,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Located<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.call(request)
+    }
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the process before it.
@@ -112,12 +139,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Answers are small and complete: waiting to send more with them only costs time.
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, peer.ip(), place))
 }
 
 fn is_of_the_peer(error: &io::Error) -> bool {

@@ -13,6 +13,7 @@
 
 mod auth;
 mod body;
+mod client;
 mod context;
 mod json;
 mod money;
@@ -26,6 +27,7 @@ mod words;
 
 pub use auth::{Authenticator, Caller, SignedRequest, authenticated};
 pub use body::{Body, BodyLimit};
+pub use client::{ClientAddress, InvalidNetwork, Network, PeerAddress, TrustedProxies};
 pub use context::{TraceId, language, trace_id};
 pub use money::MoneyBody;
 pub use openapi::{IdempotencyHeader, Problems, api_description};

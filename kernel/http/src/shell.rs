@@ -18,7 +18,7 @@ use huika_core::{Clock, Rng};
 use huika_db::audit;
 use tracing::Instrument as _;
 
-use crate::{ApiError, RequestError, context::Context};
+use crate::{ApiError, ClientAddress, RequestError, TrustedProxies, context::Context};
 
 const TRACE_ID: HeaderName = HeaderName::from_static("trace-id");
 /// Paths under this answer programs: nothing in them may be stored, framed or run by a browser.
@@ -35,6 +35,8 @@ pub struct HttpOptions {
     pub rng: Rng,
     /// How long a request may take before it is answered with 503.
     pub timeout: Duration,
+    /// Whose word about the sender of a request is taken.
+    pub proxies: TrustedProxies,
 }
 
 impl HttpOptions {
@@ -44,6 +46,7 @@ impl HttpOptions {
             clock,
             rng,
             timeout: Duration::from_secs(30),
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -57,8 +60,10 @@ pub fn finish(router: Router, options: HttpOptions) -> Router {
         .layer(from_fn_with_state(options, pass))
 }
 
-async fn pass(State(options): State<HttpOptions>, request: Request, next: Next) -> Response {
+async fn pass(State(options): State<HttpOptions>, mut request: Request, next: Next) -> Response {
     let stopwatch = options.clock.stopwatch();
+    let client = ClientAddress::of(request.extensions(), request.headers(), &options.proxies);
+    request.extensions_mut().insert(client);
     let context = Context::of_request(request.headers(), &options.rng);
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();

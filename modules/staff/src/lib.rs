@@ -24,7 +24,12 @@ use huika_db::{Db, Migration};
 use tokio::sync::Semaphore;
 
 pub use crate::{
-    app::{ensure_owner::FirstOwner, invitations::Invited, log_in::LoggedIn},
+    app::{
+        ensure_owner::FirstOwner,
+        invitations::Invited,
+        log_in::{LogIn, LoggedIn},
+        second_factor::RecoveryCodes,
+    },
     domain::{
         api_client::{ApiClient, ApiClientId, ApiClientKind, ApiClientState, NewApiClient},
         error::{LoginThrottled, StaffError},
@@ -38,6 +43,7 @@ pub use crate::{
         session::{InvalidSessionId, SessionId, SessionInfo},
         shop::{InvalidStoreCode, Store, StoreCode},
         signature::SignedText,
+        totp::Enrolment,
     },
     nonces::NonceStore,
 };
@@ -66,6 +72,16 @@ pub fn migrations() -> Vec<Migration> {
         file(2, "store", include_str!("../migrations/0002_store.sql")),
         file(3, "role", include_str!("../migrations/0003_role.sql")),
         file(4, "invitation", include_str!("../migrations/0004_invitation.sql")),
+        file(
+            5,
+            "second_factor",
+            include_str!("../migrations/0005_second_factor.sql"),
+        ),
+        file(
+            6,
+            "api_client_rotation",
+            include_str!("../migrations/0006_api_client_rotation.sql"),
+        ),
     ]
 }
 

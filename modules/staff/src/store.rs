@@ -1,16 +1,16 @@
 //! The only SQL of this module.
 
+pub(crate) mod factors;
 pub(crate) mod people;
 pub(crate) mod shops;
 
 use std::collections::BTreeSet;
 
-use huika_core::Timestamp;
+use huika_core::{StoreScope, Timestamp};
 use huika_db::{DbError, Executor, Param, Row, Tx, dialect::Insert, params};
 
 use crate::domain::{
     api_client::{ApiClient, ApiClientId, ApiClientState},
-    login_window::MAX_FAILURES,
     operator::{Operator, OperatorId, actor_of},
     session::{Session, TokenHash},
 };
@@ -22,8 +22,11 @@ const FIRST_SEAT: i64 = 1;
 /// Rows that one statement removes at most.
 const DELETE_BATCH: i64 = 500;
 
-const OPERATOR_COLUMNS: &str = "operator_id, email, display_name, is_owner, stores, state, created_at";
-const CLIENT_COLUMNS: &str = "client_id, name, permissions, state, created_at, revoked_at";
+const OPERATOR_COLUMNS: &str = "operator_id, email, display_name, is_owner, stores, state, created_at, \
+    (SELECT COUNT(*) FROM staff_second_factor f WHERE f.operator_id = staff_operator.operator_id AND f.state = 2) \
+    AS second_factors";
+const CLIENT_COLUMNS: &str =
+    "client_id, name, permissions, stores, state, created_at, revoked_at, previous_until";
 
 pub(crate) async fn first_owner_exists(exec: &mut impl Executor) -> Result<bool, DbError> {
     let row = exec
@@ -161,6 +164,7 @@ fn operator_from(row: &Row) -> Result<Operator, DbError> {
         roles: Vec::new(),
         stores: people::scope_from(row)?,
         is_active: row.get::<i64>("state")? == ACTIVE,
+        has_second_factor: row.get::<i64>("second_factors")? > 0,
         created_at: row.get("created_at")?,
     })
 }
@@ -272,16 +276,13 @@ pub(crate) async fn session_delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> 
 pub(crate) async fn login_attempt_count(
     tx: &mut Tx<'_>,
     email_index: &str,
+    most: i64,
     now: Timestamp,
     window_ends_at: Timestamp,
 ) -> Result<Option<Timestamp>, DbError> {
     let within = "UPDATE staff_login_attempt SET failures = failures + 1 \
                   WHERE email_index = ? AND window_ends_at > ? AND failures < ?";
-    if tx
-        .execute(within, params![email_index, now, MAX_FAILURES])
-        .await?
-        == 1
-    {
+    if tx.execute(within, params![email_index, now, most]).await? == 1 {
         return Ok(None);
     }
     let anew = "UPDATE staff_login_attempt SET failures = 1, window_ends_at = ? \
@@ -304,9 +305,7 @@ pub(crate) async fn login_attempt_count(
     }
     let full = "SELECT window_ends_at FROM staff_login_attempt \
                 WHERE email_index = ? AND window_ends_at > ? AND failures >= ?";
-    let row = tx
-        .fetch_optional(full, params![email_index, now, MAX_FAILURES])
-        .await?;
+    let row = tx.fetch_optional(full, params![email_index, now, most]).await?;
     // Somebody else made, cleared or filled the row between these statements: once more from the start.
     let row = row.ok_or(DbError::Stale("staff_login_attempt"))?;
     row.get("window_ends_at").map(Some)
@@ -319,6 +318,17 @@ pub(crate) async fn login_attempt_clear(tx: &mut Tx<'_>, email_index: &str) -> R
     )
     .await
     .map(drop)
+}
+
+/// Takes one attempt out of a window again: it succeeded.
+pub(crate) async fn login_attempt_take_back(
+    tx: &mut Tx<'_>,
+    index: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "UPDATE staff_login_attempt SET failures = failures - 1 \
+               WHERE email_index = ? AND window_ends_at > ? AND failures > 0";
+    tx.execute(sql, params![index, now]).await.map(drop)
 }
 
 pub(crate) async fn login_attempt_delete_ended(tx: &mut Tx<'_>, now: Timestamp) -> Result<u64, DbError> {
@@ -351,6 +361,7 @@ pub(crate) async fn api_client_insert(
             "state",
             "created_at",
             "revoked_at",
+            "stores",
         ],
     );
     insert.push(params![
@@ -361,19 +372,38 @@ pub(crate) async fn api_client_insert(
         ACTIVE,
         client.created_at,
         client.revoked_at,
+        people::scope_text(&client.stores),
     ]);
     tx.insert(insert).await.map(drop)
 }
 
-/// The permissions and the sealed secret of a client that may sign.
+/// What the signatures of a client that may sign are checked against.
+pub(crate) struct SealedClient {
+    pub(crate) permissions: Vec<String>,
+    pub(crate) stores: StoreScope,
+    pub(crate) sealed: Vec<u8>,
+    /// The secret before, and until when it is taken.
+    pub(crate) previous: Option<(Vec<u8>, Timestamp)>,
+}
+
 pub(crate) async fn api_client_find_active(
     exec: &mut impl Executor,
     client: ApiClientId,
-) -> Result<Option<(Vec<String>, Vec<u8>)>, DbError> {
-    let sql = "SELECT permissions, secret_sealed FROM staff_api_client WHERE client_id = ? AND state = ?";
+) -> Result<Option<SealedClient>, DbError> {
+    let sql = "SELECT permissions, stores, secret_sealed, previous_sealed, previous_until \
+               FROM staff_api_client WHERE client_id = ? AND state = ?";
     let row = exec.fetch_optional(sql, params![client, ACTIVE]).await?;
-    row.map(|row| Ok((permissions_from(&row)?, row.get("secret_sealed")?)))
-        .transpose()
+    row.map(|row| {
+        let (previous, until): (Option<Vec<u8>>, Option<Timestamp>) =
+            (row.get("previous_sealed")?, row.get("previous_until")?);
+        Ok(SealedClient {
+            permissions: permissions_from(&row)?,
+            stores: people::scope_from(&row)?,
+            sealed: row.get("secret_sealed")?,
+            previous: previous.zip(until),
+        })
+    })
+    .transpose()
 }
 
 pub(crate) async fn api_client_list(
@@ -393,12 +423,53 @@ pub(crate) async fn api_client_list(
     rows.iter().map(api_client_from).collect()
 }
 
-pub(crate) async fn api_client_exists(
+pub(crate) async fn api_client_find(
     exec: &mut impl Executor,
     client: ApiClientId,
+) -> Result<Option<ApiClient>, DbError> {
+    let sql = format!("SELECT {CLIENT_COLUMNS} FROM staff_api_client WHERE client_id = ?");
+    let row = exec.fetch_optional(&sql, params![client]).await?;
+    row.as_ref().map(api_client_from).transpose()
+}
+
+/// Sets what an active client may do, and tells whether there is one.
+pub(crate) async fn api_client_set_access(
+    tx: &mut Tx<'_>,
+    client: ApiClientId,
+    permissions: &[String],
+    stores: &StoreScope,
 ) -> Result<bool, DbError> {
-    let sql = "SELECT client_id FROM staff_api_client WHERE client_id = ?";
-    Ok(exec.fetch_optional(sql, params![client]).await?.is_some())
+    let sql = "UPDATE staff_api_client SET permissions = ?, stores = ? WHERE client_id = ? AND state = ?";
+    let permissions = serde_json::json!(permissions).to_string();
+    let row = params![permissions, people::scope_text(stores), client, ACTIVE];
+    Ok(tx.execute(sql, row).await? == 1)
+}
+
+/// Puts a secret in the place of the present one, which becomes the previous one. Only where the previous one is no
+/// longer taken, so that there are never more than two. Tells whether that was so.
+pub(crate) async fn api_client_rotate(
+    tx: &mut Tx<'_>,
+    client: ApiClientId,
+    sealed: &[u8],
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    // In this order: MySQL assigns from left to right, and the old value must be taken before it is replaced.
+    let sql = "UPDATE staff_api_client SET previous_sealed = secret_sealed, secret_sealed = ?, previous_until = ? \
+               WHERE client_id = ? AND state = ? AND (previous_until IS NULL OR previous_until <= ?)";
+    let row = params![sealed.to_vec(), until, client, ACTIVE, now];
+    Ok(tx.execute(sql, row).await? == 1)
+}
+
+/// Ends the previous secret of a client, and tells whether it was still taken.
+pub(crate) async fn api_client_end_previous(
+    tx: &mut Tx<'_>,
+    client: ApiClientId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE staff_api_client SET previous_sealed = NULL, previous_until = NULL \
+               WHERE client_id = ? AND previous_until > ?";
+    Ok(tx.execute(sql, params![client, now]).await? == 1)
 }
 
 /// Revokes a client and tells whether it was active.
@@ -416,6 +487,7 @@ fn api_client_from(row: &Row) -> Result<ApiClient, DbError> {
         id: row.get("client_id")?,
         name: row.get("name")?,
         permissions: permissions_from(row)?,
+        stores: people::scope_from(row)?,
         state: if row.get::<i64>("state")? == ACTIVE {
             ApiClientState::Active
         } else {
@@ -423,6 +495,7 @@ fn api_client_from(row: &Row) -> Result<ApiClient, DbError> {
         },
         created_at: row.get("created_at")?,
         revoked_at: row.get("revoked_at")?,
+        old_secret_until: row.get("previous_until")?,
     })
 }
 

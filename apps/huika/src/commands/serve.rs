@@ -91,6 +91,7 @@ pub(crate) fn http_options(config: &Config, place: &Workplace) -> HttpOptions {
         clock: place.db.clock().clone(),
         rng: place.db.rng().clone(),
         timeout: Duration::from_secs(config.server.request_timeout_seconds),
+        proxies: config.server.proxies(),
     }
 }
 

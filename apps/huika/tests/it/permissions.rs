@@ -169,6 +169,7 @@ impl App {
         let asked = NewApiClient {
             name: "Nobody".into(),
             permissions: Vec::new(),
+            stores: huika_core::StoreScope::All,
         };
         let (client, secret) = services.staff.create_api_client(&owner, asked).await.unwrap();
         services

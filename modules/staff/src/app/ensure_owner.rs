@@ -55,6 +55,7 @@ impl Staff {
             roles: Vec::new(),
             stores: StoreScope::All,
             is_active: true,
+            has_second_factor: false,
             created_at: self.clock().now(),
         };
         let (owner, password_hash, ids) = (&owner, password_hash.as_str(), &self.0.ids);

@@ -140,6 +140,7 @@ impl Staff {
             roles: invitation.access.roles.clone(),
             stores: invitation.access.stores.clone(),
             is_active: true,
+            has_second_factor: false,
             created_at: now,
         };
         let (row, password_hash, ids) = (&operator, password_hash.as_str(), &self.0.ids);

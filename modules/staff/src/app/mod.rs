@@ -1,6 +1,7 @@
 //! Use cases, one per file: authorize, load, decide, save.
 
 pub(crate) mod authenticate;
+pub(crate) mod change_api_client;
 pub(crate) mod create_api_client;
 pub(crate) mod ensure_owner;
 pub(crate) mod invitations;
@@ -13,6 +14,8 @@ mod reach;
 pub(crate) mod reset_owner_password;
 pub(crate) mod revoke_api_client;
 pub(crate) mod roles;
+pub(crate) mod rotate_api_client;
+pub(crate) mod second_factor;
 pub(crate) mod sessions;
 pub(crate) mod stores;
 pub(crate) mod tidy;

@@ -3,7 +3,7 @@
 use huika_core::Actor;
 use serde_json::json;
 
-use super::audit_in_tx;
+use super::{audit_in_tx, second_factor::OwnPassword};
 use crate::{
     Staff, StaffError,
     domain::{operator::operator_of, password, session::TokenHash},
@@ -26,17 +26,7 @@ impl Staff {
     ) -> Result<(), StaffError> {
         let operator = operator_of(actor)?;
         password::check(&new)?;
-        let found = store::operator_password(&mut self.db(), operator).await?;
-        let (email, hash) = found.ok_or(StaffError::OperatorNeeded)?;
-        let index = self.0.keyring.blind_index("staff_login_attempt", &email);
-        self.count_attempt(&index, self.clock().now()).await?;
-        let checked = hash.clone();
-        if !self
-            .with_password(move || password::fits(&present, &checked))
-            .await?
-        {
-            return Err(StaffError::PasswordWrong);
-        }
+        let OwnPassword { hash, index } = self.check_own_password(operator, present).await?;
         let new_hash = self.hash_password(new).await?;
         let (now, kept, ids) = (self.clock().now(), TokenHash::of(token), &self.0.ids);
         let (index, hash, new_hash) = (index.as_str(), hash.as_str(), new_hash.as_str());

@@ -3,7 +3,11 @@
 use huika_core::Actor;
 
 use super::audit_in_tx;
-use crate::{Operator, Staff, StaffError, domain::password, store};
+use crate::{
+    Operator, Staff, StaffError,
+    domain::password,
+    store::{self, factors},
+};
 
 impl Staff {
     /// The operator whom the first run made; absent before it.
@@ -23,7 +27,7 @@ impl Staff {
     /// database in their hands anyway.
     ///
     /// Afterwards the old password opens nothing, all sessions of the owner have ended (on other nodes within ten
-    /// seconds), and failed log-ins before are forgotten. False when there is no owner yet.
+    /// seconds), failed log-ins before are forgotten, and no code is asked for until a device is set up again. False when there is no owner yet.
     ///
     /// # Errors
     /// When the password will not do, or the database fails.
@@ -44,7 +48,9 @@ impl Staff {
                     store::operator_set_password(tx, owner, password_hash).await?;
                     let sessions = store::session_revoke_all(tx, owner, now).await?;
                     store::login_attempt_clear(tx, index).await?;
-                    let detail = serde_json::json!({ "sessions": sessions });
+                    // Whoever lost the password may have lost the device too, and nobody else can help an owner.
+                    let second_factor = factors::factor_remove(tx, owner).await?;
+                    let detail = serde_json::json!({ "sessions": sessions, "second_factor": second_factor });
                     let action = "staff.reset_owner_password";
                     audit_in_tx(tx, ids, actor, action, owner.to_string(), detail).await?;
                     Ok::<_, StaffError>(())

@@ -30,8 +30,8 @@ impl Staff {
                         .await?;
                         return Ok(());
                     }
-                    let exists = store::api_client_exists(tx, client).await?;
-                    if exists {
+                    let found = store::api_client_find(tx, client).await?;
+                    if found.is_some() {
                         Ok(())
                     } else {
                         Err(StaffError::ApiClientUnknown)

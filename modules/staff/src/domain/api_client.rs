@@ -1,9 +1,7 @@
 //! API clients: programs with a secret and the permissions that they were given.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use data_encoding::BASE64URL_NOPAD;
-use huika_core::{Actor, Id, IdKind, Permission, Rng, Timestamp};
+use huika_core::{Actor, Id, IdKind, Rng, StoreScope, Timestamp};
 use zeroize::Zeroizing;
 
 use super::error::StaffError;
@@ -30,12 +28,16 @@ pub struct ApiClient {
     pub name: String,
     /// The names of its permissions, in order.
     pub permissions: Vec<String>,
+    /// In which stores they hold.
+    pub stores: StoreScope,
     /// Whether it may sign.
     pub state: ApiClientState,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Until when the secret before the present one is taken too. May be long ago.
+    pub old_secret_until: Option<Timestamp>,
 }
 
 /// Whether a client may sign.
@@ -54,25 +56,25 @@ pub struct NewApiClient {
     pub name: String,
     /// The names of its permissions.
     pub permissions: Vec<String>,
+    /// In which stores they hold.
+    pub stores: StoreScope,
 }
 
-impl NewApiClient {
-    /// The names to grant, in order and once each. Nobody grants what is unknown or what they lack themselves.
-    pub(crate) fn granted_by(
-        &self,
-        actor: &Actor,
-        known: &BTreeMap<&'static str, Permission>,
-    ) -> Result<Vec<String>, StaffError> {
-        let names: BTreeSet<&String> = self.permissions.iter().collect();
-        for name in &names {
-            let Some(permission) = known.get(name.as_str()) else {
-                return Err(StaffError::PermissionUnknown {
-                    name: (*name).clone(),
-                });
-            };
-            actor.authorize(permission)?;
-        }
-        Ok(names.into_iter().cloned().collect())
+/// How long the old secret of a rotation is taken when nothing else is asked for: a day.
+const USUAL_OVERLAP_MS: i64 = 24 * 60 * 60 * 1_000;
+/// And at most: seven days.
+const LONGEST_OVERLAP_MS: i64 = 7 * USUAL_OVERLAP_MS;
+
+/// Until when the old secret of a rotation is taken.
+///
+/// # Errors
+/// [`StaffError::OverlapInvalid`] when that lies in the past or more than seven days ahead.
+pub(crate) fn overlap_until(asked: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, StaffError> {
+    let until = asked.unwrap_or(now.plus_millis(USUAL_OVERLAP_MS));
+    if (0..=LONGEST_OVERLAP_MS).contains(&until.millis_since(now)) {
+        Ok(until)
+    } else {
+        Err(StaffError::OverlapInvalid)
     }
 }
 
@@ -80,6 +82,16 @@ impl NewApiClient {
 pub(crate) struct SigningClient {
     pub(crate) actor: Actor,
     pub(crate) secret: Zeroizing<Vec<u8>>,
+    /// The secret before, and until when it is taken.
+    pub(crate) previous: Option<(Zeroizing<Vec<u8>>, Timestamp)>,
+}
+
+impl SigningClient {
+    /// The secrets that are taken now.
+    pub(crate) fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &[u8]> {
+        let previous = self.previous.iter().filter(move |(_, until)| now < *until);
+        std::iter::once(self.secret.as_slice()).chain(previous.map(|(secret, _)| secret.as_slice()))
+    }
 }
 
 /// Makes a secret: 256 bits as text, which is itself the key of the signatures.
@@ -96,31 +108,32 @@ pub(crate) fn secret_context(id: ApiClientId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::permissions::{API_CLIENTS_READ, PERMISSIONS};
 
     #[test]
-    fn nobody_grants_what_is_unknown_or_what_they_lack() {
-        let known = PERMISSIONS
-            .iter()
-            .map(|permission| (permission.name, *permission))
-            .collect();
-        let asked = |names: &[&str]| NewApiClient {
-            name: "till".into(),
-            permissions: names.iter().map(|name| (*name).to_owned()).collect(),
+    fn the_overlap_of_secrets_is_a_day_unless_asked_and_a_week_at_most() {
+        let now = Timestamp::from_millis(1_000_000_000);
+        let day = 24 * 3_600_000;
+        assert_eq!(overlap_until(None, now).unwrap(), now.plus_millis(day));
+        for (millis, taken) in [(-1, false), (0, true), (7 * day, true), (7 * day + 1, false)] {
+            let until = now.plus_millis(millis);
+            assert_eq!(
+                overlap_until(Some(until), now).ok(),
+                taken.then_some(until),
+                "{millis}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_old_secret_is_taken_until_its_moment() {
+        let until = Timestamp::from_millis(1_000);
+        let client = SigningClient {
+            actor: Actor::system("test"),
+            secret: Zeroizing::new(b"new".to_vec()),
+            previous: Some((Zeroizing::new(b"old".to_vec()), until)),
         };
-        let (read, manage) = ("staff.read_api_clients", "staff.manage_api_clients");
-        let owner = Actor::with_all_rights("opr_1");
-        assert_eq!(
-            asked(&[read, manage, read]).granted_by(&owner, &known).unwrap(),
-            [manage, read]
-        );
-        let unknown = asked(&[read, "coupons.fly"]).granted_by(&owner, &known);
-        assert!(matches!(unknown, Err(StaffError::PermissionUnknown { name }) if name == "coupons.fly"));
-        let reader = Actor::with_rights("opr_2", [API_CLIENTS_READ.name.to_owned()]);
-        assert!(asked(&[read]).granted_by(&reader, &known).is_ok());
-        assert!(matches!(
-            asked(&[manage]).granted_by(&reader, &known),
-            Err(StaffError::Denied(_))
-        ));
+        let taken = |now| client.secrets(now).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(taken(until.plus_millis(-1)), [b"new", b"old"]);
+        assert_eq!(taken(until), [b"new"]);
     }
 }

@@ -1,6 +1,6 @@
 //! What this module refuses, and how it says so.
 
-use huika_core::{Denied, Problem, ProblemKind, Refusal};
+use huika_core::{Denied, Problem, ProblemKind, Refusal, Timestamp};
 use huika_db::DbError;
 
 huika_core::problems! {
@@ -17,6 +17,36 @@ huika_core::problems! {
         LoginRefused
         en "The e-mail address or the password is wrong: check both and try again."
         zh "邮箱或密码错误，请核对后重试。";
+
+        /// The operator has a device, and no code came with the password.
+        [401 "staff.code_needed"]
+        CodeNeeded
+        en "A code is needed too: send the six digits that your device shows, or a recovery code."
+        zh "请同时提供设备显示的六位验证码或恢复码。";
+
+        /// The code is wrong, too old or was used before.
+        [401 "staff.code_refused"]
+        CodeRefused
+        en "The code is wrong or was used before: wait for the next one on your device, or use another recovery code."
+        zh "验证码错误或已使用，请等待设备显示新的验证码，或使用其他恢复码。";
+
+        /// There is an active device.
+        [409 "staff.second_factor_exists"]
+        SecondFactorExists
+        en "A device is set up already: remove it before you set up another one."
+        zh "已绑定验证设备，请先解除后再绑定新设备。";
+
+        /// There is no device.
+        [409 "staff.second_factor_missing"]
+        SecondFactorMissing
+        en "There is no device to do this with: set one up first."
+        zh "尚未绑定验证设备，请先绑定。";
+
+        /// One's own device is removed by password and code.
+        [409 "staff.second_factor_own"]
+        SecondFactorOwn
+        en "Your own device is removed with your password and a code: do that, or ask another owner."
+        zh "解除本人设备需提供密码与验证码，如无法提供请联系其他店主重置。";
 
         /// A header of the signature is missing or has another form.
         [401 "staff.signature_incomplete"]
@@ -59,6 +89,18 @@ huika_core::problems! {
         ApiClientUnknown
         en "There is no such API client: look it up in the list."
         zh "该 API 客户端不存在，请在列表中查找。";
+
+        /// The old secret would be taken for too long.
+        [422 "staff.overlap_invalid"]
+        OverlapInvalid
+        en "The old secret can be taken for at most seven days from now: name a moment within them."
+        zh "旧密钥最多可继续使用七天，请填写七天之内的时间。";
+
+        /// The old secret of the rotation before still lives.
+        [409 "staff.rotation_unfinished"]
+        RotationUnfinished { until: Timestamp }
+        en "The old secret of the last rotation is taken until {until}: end it first, or wait."
+        zh "上次轮换的旧密钥有效期至 {until}，请先停用旧密钥或等待其失效。";
 
         /// A permission of that name does not exist.
         [422 "staff.permission_unknown"]
@@ -202,7 +244,7 @@ huika_core::problems! {
     }
 }
 
-/// Too many failed log-ins for one address.
+/// Too many failed log-ins for one address, or from one place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed log-ins")]
 pub struct LoginThrottled {
@@ -215,8 +257,8 @@ impl LoginThrottled {
     pub const KINDS: &'static [ProblemKind] = &[ProblemKind {
         code: "staff.login_throttled",
         status: 429,
-        en: "Too many failed log-ins with this address: try again in {retry_after_seconds} seconds.",
-        zh: "该邮箱登录失败次数过多，请在 {retry_after_seconds} 秒后重试。",
+        en: "Too many failed log-ins with this address or from this place: try again in {retry_after_seconds} seconds.",
+        zh: "该邮箱或来源地址登录失败次数过多，请在 {retry_after_seconds} 秒后重试。",
     }];
 }
 

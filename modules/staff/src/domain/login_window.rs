@@ -1,4 +1,6 @@
-//! How often a password may be guessed: ten failures for one address in fifteen minutes.
+//! How often a password may be guessed: ten failures for one address in fifteen minutes, and fifty from one.
+
+use std::net::{IpAddr, Ipv6Addr};
 
 use huika_core::Timestamp;
 
@@ -6,7 +8,21 @@ use super::error::LoginThrottled;
 
 /// Failures that a window holds.
 pub(crate) const MAX_FAILURES: i64 = 10;
+/// Failures that a window holds of whoever sends them from one place: an office has many operators, a guesser has many
+/// addresses to try.
+pub(crate) const MAX_FROM_SOURCE: i64 = 50;
 const WINDOW_MS: i64 = 15 * 60 * 1_000;
+
+/// What counts as one place. Of IPv6 the first half: whoever has one address there has all the others of its network.
+pub(crate) fn source_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            format!("{}/64", Ipv6Addr::from_bits(network))
+        }
+    }
+}
 
 /// When a window ends that begins now.
 pub(crate) fn end_of_window(now: Timestamp) -> Timestamp {
@@ -24,6 +40,18 @@ pub(crate) fn throttled(now: Timestamp, window_ends_at: Timestamp) -> LoginThrot
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_place_is_an_address_or_half_of_one() {
+        for (address, place) in [
+            ("203.0.113.9", "203.0.113.9"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(source_of(address.parse().unwrap()), place);
+        }
+    }
 
     #[test]
     fn the_wait_is_rounded_up_to_seconds() {

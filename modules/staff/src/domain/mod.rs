@@ -11,3 +11,4 @@ pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod shop;
 pub(crate) mod signature;
+pub(crate) mod totp;

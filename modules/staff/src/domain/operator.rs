@@ -32,6 +32,8 @@ pub struct Operator {
     pub stores: StoreScope,
     /// Whether the operator may log in.
     pub is_active: bool,
+    /// Whether a code is asked for at log-in.
+    pub has_second_factor: bool,
     /// When the operator was made.
     pub created_at: Timestamp,
 }

@@ -163,6 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn nobody_grants_what_is_unknown_or_what_they_lack() {
+        use crate::domain::permissions::{API_CLIENTS_READ, PERMISSIONS};
+        let known = PERMISSIONS.iter().map(|one| (one.name, *one)).collect();
+        let (read, manage) = ("staff.read_api_clients", "staff.manage_api_clients");
+        let asked = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let owner = Actor::with_all_rights("opr_1");
+        let granted = granted_by(&owner, &asked(&[read, manage, read]), &known).unwrap();
+        assert_eq!(granted, [manage, read]);
+        let unknown = granted_by(&owner, &asked(&[read, "coupons.fly"]), &known);
+        assert!(matches!(unknown, Err(StaffError::PermissionUnknown { name }) if name == "coupons.fly"));
+        let reader = Actor::with_rights("opr_2", [API_CLIENTS_READ.name.to_owned()]);
+        assert!(granted_by(&reader, &asked(&[read]), &known).is_ok());
+        assert!(matches!(
+            granted_by(&reader, &asked(&[manage]), &known),
+            Err(StaffError::Denied(_))
+        ));
+    }
+
+    #[test]
     fn an_owner_has_neither_roles_nor_a_scope() {
         let role = RoleId::from_i64(1);
         assert!(Access::try_new(true, vec![], StoreScope::All).is_ok());

@@ -83,6 +83,8 @@ pub(super) struct OperatorBody {
     stores: Option<Vec<String>>,
     /// Whether the operator may log in.
     is_active: bool,
+    /// Whether a code of a device is asked for at log-in.
+    has_second_factor: bool,
     /// When the operator was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -98,6 +100,7 @@ impl From<Operator> for OperatorBody {
             roles,
             stores,
             is_active,
+            has_second_factor,
             created_at,
         } = operator;
         Self {
@@ -108,6 +111,7 @@ impl From<Operator> for OperatorBody {
             roles,
             stores: codes_of(&stores),
             is_active,
+            has_second_factor,
             created_at,
         }
     }

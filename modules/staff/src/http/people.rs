@@ -16,8 +16,8 @@ use super::{
     bodies::{AccessInput, OperatorBody, codes_of},
 };
 use crate::{
-    Invitation, InvitationId, InvitationState, Invited, OperatorId, Role, RoleId, SessionId, SessionInfo,
-    Staff, StaffError,
+    Enrolment, Invitation, InvitationId, InvitationState, Invited, OperatorId, RecoveryCodes, Role, RoleId,
+    SessionId, SessionInfo, Staff, StaffError,
 };
 
 /// Routes that need no credentials: becoming an operator.
@@ -33,6 +33,10 @@ pub(super) fn router() -> OpenApiRouter<Staff> {
         .routes(routes!(restore_operator))
         .routes(routes!(set_operator_access))
         .routes(routes!(change_password))
+        .routes(routes!(enrol_second_factor))
+        .routes(routes!(confirm_second_factor))
+        .routes(routes!(remove_second_factor))
+        .routes(routes!(reset_second_factor))
         .routes(routes!(list_own_sessions))
         .routes(routes!(revoke_own_session))
         .routes(routes!(list_operator_sessions))
@@ -55,6 +59,59 @@ struct ChangePassword {
     #[garde(length(chars, min = 1, max = 256))]
     #[schema(min_length = 1, max_length = 256, format = Password)]
     new_password: String,
+}
+
+/// The present password.
+#[derive(Deserialize, ToSchema, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct EnrolSecondFactor {
+    /// The password that one logs in with.
+    #[garde(length(chars, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    password: String,
+}
+
+/// What a device is set up with. It is shown this once.
+#[derive(Serialize, ToSchema)]
+struct EnrolmentBody {
+    /// To be typed where nothing can be scanned.
+    #[schema(example = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")]
+    secret: String,
+    /// To be shown as a QR code.
+    #[schema(example = "otpauth://totp/Huika:opr_01q9v7x2k0g00?secret=…")]
+    uri: String,
+}
+
+/// A code of the device.
+#[derive(Deserialize, ToSchema, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct ConfirmSecondFactor {
+    /// The six digits that it shows.
+    #[garde(length(chars, min = 1, max = 40))]
+    #[schema(min_length = 1, max_length = 40, example = "287082")]
+    code: String,
+}
+
+/// Codes that stand in for the device, each once. They are shown this once.
+#[derive(Serialize, ToSchema)]
+struct RecoveryCodesBody {
+    /// Ten codes.
+    #[schema(example = json!(["abcd-efgh-ijkl-mnop"]))]
+    recovery_codes: Vec<String>,
+}
+
+/// The proof that it is really the operator who wants to do without the device.
+#[derive(Deserialize, ToSchema, garde::Validate)]
+#[serde(deny_unknown_fields)]
+struct RemoveSecondFactor {
+    /// The password that one logs in with.
+    #[garde(length(chars, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256, format = Password)]
+    password: String,
+    /// The six digits that the device shows, or a recovery code.
+    #[garde(length(chars, min = 1, max = 40))]
+    #[schema(min_length = 1, max_length = 40, example = "287082")]
+    code: String,
 }
 
 /// A session that has not ended.
@@ -291,6 +348,75 @@ async fn change_password(
     staff
         .change_password(&actor, token, body.present_password, body.new_password)
         .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Begin to set up a second factor
+///
+/// Answers with what a device is set up with (TOTP, six digits, 30 seconds). Nothing is asked for at log-in until the
+/// device has shown a code.
+#[utoipa::path(
+    post, path = "/api/admin/v1/operators/me/second-factor", tag = "staff", request_body = EnrolSecondFactor,
+    responses((status = 201, description = "The secret of the device.", body = EnrolmentBody), Problems)
+)]
+async fn enrol_second_factor(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    Body(body): Body<EnrolSecondFactor>,
+) -> ApiResult<(StatusCode, Json<EnrolmentBody>)> {
+    let Enrolment { secret, uri } = staff.enrol_second_factor(&actor, body.password).await?;
+    Ok((StatusCode::CREATED, Json(EnrolmentBody { secret, uri })))
+}
+
+/// Confirm the second factor
+///
+/// By a code that the device shows. From now on one is asked for at log-in.
+#[utoipa::path(
+    post, path = "/api/admin/v1/operators/me/second-factor/confirm", tag = "staff", request_body = ConfirmSecondFactor,
+    responses((status = 200, description = "The recovery codes.", body = RecoveryCodesBody), Problems)
+)]
+async fn confirm_second_factor(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    Body(body): Body<ConfirmSecondFactor>,
+) -> ApiResult<Json<RecoveryCodesBody>> {
+    let RecoveryCodes(recovery_codes) = staff.confirm_second_factor(&actor, body.code.trim()).await?;
+    Ok(Json(RecoveryCodesBody { recovery_codes }))
+}
+
+/// Remove one's own second factor
+///
+/// Against the password and a code of the device, or a recovery code.
+#[utoipa::path(
+    post, path = "/api/admin/v1/operators/me/second-factor/remove", tag = "staff", request_body = RemoveSecondFactor,
+    responses((status = 204, description = "The password alone is asked for."), Problems)
+)]
+async fn remove_second_factor(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    Body(body): Body<RemoveSecondFactor>,
+) -> ApiResult<StatusCode> {
+    staff
+        .remove_second_factor(&actor, body.password, &body.code)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reset an operator's second factor
+///
+/// For somebody who lost device and recovery codes. Their sessions end. Needs `staff.manage_operators` and whatever the
+/// operator may do.
+#[utoipa::path(
+    delete, path = "/api/admin/v1/operators/{operator_id}/second-factor", tag = "staff",
+    params(("operator_id" = String, Path, description = "The operator.", example = "opr_01q9v7x2k0g00")),
+    responses((status = 204, description = "The password alone is asked for."), Problems)
+)]
+async fn reset_second_factor(
+    State(staff): State<Staff>,
+    Caller(actor): Caller,
+    PathId(operator): PathId<OperatorId>,
+) -> ApiResult<StatusCode> {
+    staff.reset_second_factor(&actor, operator).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

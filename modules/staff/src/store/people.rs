@@ -30,7 +30,7 @@ const INVITATION_COLUMNS: &str = "invitation_id, email, display_name, is_owner, 
 // ------------------------------------------------------------------------------------------------------- scopes
 
 /// The form of a scope in a column.
-fn scope_text(scope: &StoreScope) -> Option<String> {
+pub(super) fn scope_text(scope: &StoreScope) -> Option<String> {
     let codes: Vec<&str> = scope.codes()?.collect();
     Some(serde_json::json!(codes).to_string())
 }

@@ -20,8 +20,8 @@ db_test! { migrations = huika_staff::migrations,
             list.body,
             json!({
                 "items": [{
-                    "id": id, "name": "till", "permissions": ["staff.read_api_clients"], "state": "active",
-                    "created_at": "2026-11-21T02:00:00.000Z", "revoked_at": null,
+                    "id": id, "name": "till", "permissions": ["staff.read_api_clients"], "stores": null, "state": "active",
+                    "created_at": "2026-11-21T02:00:00.000Z", "revoked_at": null, "old_secret_until": null,
                 }],
                 "next_cursor": null,
             })

@@ -9,6 +9,8 @@ mod operators;
 mod owner;
 mod rig;
 mod roles;
+mod rotation;
+mod second_factor;
 mod secrets;
 mod sessions;
 mod signatures;

@@ -47,7 +47,7 @@ db_test! { migrations = huika_staff::migrations,
         assert_eq!(node.me(&token).await.status, 401);
         assert_eq!(node.log_in(EMAIL, PASSWORD).await.status, 401);
         assert_eq!(node.log_in(EMAIL, &password).await.status, 201);
-        assert_eq!(audited(&cx).await[..2], ["staff.log_in", "staff.reset_owner_password"]);
+        assert_eq!(audited(&cx).await[..3], ["staff.log_in", "staff.log_in_refused", "staff.reset_owner_password"]);
 
         let refused = node.staff.reset_owner_password(&actor, "short".into()).await;
         assert!(matches!(refused, Err(StaffError::PasswordUnsuitable { .. })));

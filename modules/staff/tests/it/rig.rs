@@ -9,7 +9,7 @@ use axum::{
 };
 use huika_core::Keyring;
 use huika_db::Db;
-use huika_http::{BodyLimit, HttpOptions, authenticated, finish};
+use huika_http::{BodyLimit, HttpOptions, PeerAddress, authenticated, finish};
 use huika_staff::{NonceStore, PERMISSIONS, SignedText, Staff, http};
 use huika_testing::TestDb;
 use serde_json::{Value, json};
@@ -117,6 +117,21 @@ impl Node {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// A log-in whose connection comes from an address.
+    pub(crate) async fn log_in_from(&self, peer: &str, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password }).to_string();
+        let router = self
+            .router
+            .clone()
+            .layer(axum::Extension(PeerAddress(peer.parse().unwrap())));
+        let node = Self {
+            router,
+            ..self.clone()
+        };
+        node.send(Method::POST, "/api/admin/v1/sessions", &[], &body)
+            .await
     }
 
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {

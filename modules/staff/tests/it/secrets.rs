@@ -1,5 +1,6 @@
 //! What would let somebody in is nowhere in the database.
 
+use huika_staff::LogIn;
 use huika_testing::db_test;
 
 use crate::rig::{EMAIL, Node, PASSWORD};
@@ -43,7 +44,7 @@ db_test! { migrations = huika_staff::migrations,
     async fn debug_texts_hold_no_secrets(cx) {
         let node = Node::new(&cx);
         let owner = node.staff.ensure_owner(EMAIL, Some(PASSWORD.into())).await.unwrap().unwrap();
-        let session = node.staff.log_in(EMAIL, PASSWORD.into()).await.unwrap();
+        let session = node.staff.log_in(LogIn { email: EMAIL, password: PASSWORD.into(), code: None, from: None }).await.unwrap();
         let shown = format!("{owner:?} {session:?}");
         assert!(!shown.contains(PASSWORD) && !shown.contains(&session.token), "{shown}");
     }

@@ -67,6 +67,26 @@ db_test! { migrations = huika_staff::migrations,
         }
     }
 
+    async fn whoever_tries_many_addresses_from_one_place_waits(cx) {
+        let node = Node::with_owner(&cx).await;
+        let place = "203.0.113.9";
+        for number in 0..49 {
+            let answer = node.log_in_from(place, &format!("guess{number}@example.com"), "wrong").await;
+            assert_eq!(answer.status, 401, "{number}: {}", answer.body);
+        }
+        // A success takes itself out of the count, and clears nothing else.
+        assert_eq!(node.log_in_from(place, EMAIL, PASSWORD).await.status, 201);
+        assert_eq!(node.log_in_from(place, "guess49@example.com", "wrong").await.status, 401);
+        let locked = node.log_in_from(place, EMAIL, PASSWORD).await;
+        assert_eq!((locked.status, locked.code().as_str()), (429, "staff.login_throttled"));
+        assert_eq!(node.log_in_from("203.0.113.10", EMAIL, PASSWORD).await.status, 201, "other places are free");
+        cx.clock.advance(Duration::from_secs(15 * 60));
+        assert_eq!(node.log_in_from(place, EMAIL, PASSWORD).await.status, 201);
+        let refused = "SELECT COUNT(*) AS n FROM kernel_audit WHERE action = 'staff.log_in_refused'";
+        assert_eq!(cx.count(refused).await, 50, "each attempt that reached the password");
+        assert_eq!(cx.count("SELECT COUNT(*) AS n FROM kernel_audit WHERE detail LIKE '%203.0.113%'").await, 0);
+    }
+
     async fn a_session_ends_twelve_hours_after_its_last_use(cx) {
         let node = Node::with_owner(&cx).await;
         let (used, unused) = (node.token().await, node.token().await);

@@ -171,6 +171,7 @@ async fn make_log_ins(services: &Services) -> Result<LogIns, Failure> {
     let asked = NewApiClient {
         name: "Demo till".into(),
         permissions,
+        stores: huika_core::StoreScope::All,
     };
     let (client, secret) = services
         .staff
