@@ -99,7 +99,8 @@ impl Staff {
             .await
     }
 
-    /// Sets what an operator may do and where. Holds at once on this node, and within ten seconds on all others.
+    /// Sets what an operator may do and where. Holds at once on this node, and within ten seconds on all others. The
+    /// invitations that they sent are taken back.
     ///
     /// # Errors
     /// When the actor lacks the permission, may do less than the operator could or than they are to;
@@ -112,7 +113,7 @@ impl Staff {
         access: &Access,
     ) -> Result<Operator, StaffError> {
         actor.authorize(&OPERATORS_MANAGE)?;
-        let ids = &self.0.ids;
+        let (now, ids) = (self.clock().now(), &self.0.ids);
         let changed = self
             .db()
             .run_tx("staff.set_operator_access", |tx| {
@@ -126,9 +127,11 @@ impl Staff {
                     if !people::access_set(tx, operator, access).await? {
                         return Err(StaffError::OperatorUnknown);
                     }
-                    let detail = access_detail(access);
-                    let action = "staff.set_operator_access";
-                    audit_in_tx(tx, ids, actor, action, operator.to_string(), detail).await?;
+                    // They may promise what their sender can no longer give.
+                    let by = operator.to_string();
+                    let invitations = people::invitation_revoke_by(tx, &by, now).await?;
+                    let detail = json!({ "access": access_detail(access), "invitations": invitations });
+                    audit_in_tx(tx, ids, actor, "staff.set_operator_access", by, detail).await?;
                     Ok(Operator {
                         is_owner: access.is_owner,
                         roles: access.roles.clone(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod api_clients;
+mod approvals;
 mod invitations;
 mod openapi;
 mod operators;

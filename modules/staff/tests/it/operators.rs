@@ -135,6 +135,17 @@ db_test! { migrations = huika_staff::migrations,
         assert_eq!(node.get(&next, &token).await.text("/items/0/email"), EMAIL);
     }
 
+    async fn invitations_of_somebody_whose_rights_change_are_taken_back(cx) {
+        let node = Node::with_owner(&cx).await;
+        let token = node.token().await;
+        let role = node.role(&token, &["staff.manage_operators", "staff.read_stores"]).await;
+        let (id, manager) = node.operator(&token, "manager@example.com", json!({ "roles": [role] })).await;
+        let friend = json!({ "email": "friend@example.com", "display_name": "x", "access": { "roles": [role] } });
+        let invited = node.post("/api/admin/v1/invitations", &manager, friend).await.text("/token");
+        assert_eq!(node.put(&format!("{PATH}/{id}/access"), &token, json!({})).await.status, 200);
+        assert_eq!(node.accept(&invited, PASSWORD).await.code(), "staff.invitation_invalid");
+    }
+
     async fn a_new_password_ends_all_other_sessions(cx) {
         let node = Node::with_owner(&cx).await;
         let (token, other) = (node.token().await, node.token().await);
