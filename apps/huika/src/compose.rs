@@ -4,8 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use axum::Router;
-use huika_core::{Clock, IdGenerator, Keyring, Permission, ProblemKind, Rng};
+use huika_behavior::{Behavior, BusinessCalendar};
+use huika_core::{Calendar, Clock, IdGenerator, Keyring, Permission, ProblemKind, Rng};
 use huika_db::{
     BatchOptions, Db, DbOptions, Migration, NodeLease,
     approval::{self, Approvable, ApprovalError, Approvals},
@@ -42,6 +44,7 @@ pub fn migrations() -> Vec<Migration> {
         huika_ledger::migrations(),
         huika_loyalty::migrations(),
         huika_orders::migrations(),
+        huika_behavior::migrations(),
     ]
     .concat()
 }
@@ -55,6 +58,7 @@ pub fn permissions() -> Vec<Permission> {
         huika_members::PERMISSIONS,
         huika_loyalty::PERMISSIONS,
         huika_orders::PERMISSIONS,
+        huika_behavior::PERMISSIONS,
     ]
     .concat()
 }
@@ -72,6 +76,8 @@ pub fn problem_kinds() -> Vec<(&'static str, &'static [ProblemKind])> {
         ("modules/members", huika_members::MembersError::KINDS),
         ("modules/loyalty", huika_loyalty::LoyaltyError::KINDS),
         ("modules/orders", huika_orders::OrdersError::KINDS),
+        ("modules/behavior", huika_behavior::BehaviorError::KINDS),
+        ("modules/behavior", huika_behavior::QueueFull::KINDS),
         ("apps/huika", operations::OperationsError::KINDS),
     ]
 }
@@ -173,6 +179,21 @@ impl Workplace {
     }
 }
 
+/// Behaviour is counted by the dates of the programme.
+struct ProgramDates(Loyalty);
+
+#[async_trait]
+impl BusinessCalendar for ProgramDates {
+    async fn calendar(&self) -> Calendar {
+        let rules = match self.0.program_now().await {
+            Ok(program) => program.rules,
+            // Before the first version, and while the database does not answer, in which case nothing is stored.
+            Err(_) => huika_loyalty::default_rules(),
+        };
+        rules.calendar()
+    }
+}
+
 /// The services of all modules. Clones share everything.
 #[derive(Clone)]
 pub struct Services {
@@ -188,6 +209,8 @@ pub struct Services {
     pub orders: Orders,
     /// What waits for a second operator.
     pub approvals: Approvals,
+    /// What people do on the shop's pages.
+    pub behavior: Behavior,
 }
 
 impl Services {
@@ -211,6 +234,15 @@ impl Services {
         let loyalty = Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &options);
         let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &options);
         let approvals = Approvals::new(db.clone(), ids.clone(), approvable());
+        let behavior = Behavior::start(
+            db.clone(),
+            ids.clone(),
+            members.clone(),
+            Arc::new(ProgramDates(loyalty.clone())),
+            // Until members are asked for consents, nobody's behaviour is kept under a name.
+            Arc::new(huika_behavior::NobodyConsents),
+            Arc::new(huika_behavior::NothingEarns),
+        );
         Self {
             db,
             ids,
@@ -219,6 +251,7 @@ impl Services {
             loyalty,
             orders,
             approvals,
+            behavior,
         }
     }
 
@@ -247,10 +280,12 @@ impl Services {
             .merge(huika_staff::http::approvals_router(self.approvals.clone()))
             .merge(huika_members::http::router(self.members.clone()))
             .merge(huika_loyalty::http::router(self.loyalty.clone()))
-            .merge(huika_orders::http::router(self.orders.clone()));
+            .merge(huika_orders::http::router(self.orders.clone()))
+            .merge(huika_behavior::http::router(self.behavior.clone()));
         let bulk = OpenApiRouter::default()
             .merge(huika_loyalty::http::bulk_router(self.loyalty.clone()))
-            .merge(huika_orders::http::bulk_router(self.orders.clone()));
+            .merge(huika_orders::http::bulk_router(self.orders.clone()))
+            .merge(huika_behavior::http::bulk_router(self.behavior.clone()));
         OpenApiRouter::with_openapi(api_description(env!("CARGO_PKG_VERSION")))
             .merge(huika_staff::http::public_router(self.staff.clone()))
             .merge(authenticated(usual, Arc::clone(&authenticator), limit))
@@ -270,6 +305,7 @@ impl Services {
                     members: self.members.clone(),
                     keep: huika_members::jobs::KEEP_CLOSED,
                 }),
+                Arc::new(huika_behavior::Retain(self.behavior.clone())),
             ],
             subscribers: subscribers(),
             schedules: [
@@ -277,6 +313,7 @@ impl Services {
                 huika_staff::jobs::schedules(),
                 audit::schedules(),
                 huika_members::jobs::schedules(),
+                huika_behavior::schedules(),
             ]
             .concat(),
             parallel,

@@ -14,11 +14,12 @@ const KERNEL: [(&str, &[&str]); 5] = [
     ("huika-testing", &["huika-core", "huika-db"]),
 ];
 /// Which other modules a module may use.
-const MODULES: [(&str, &[&str]); 4] = [
+const MODULES: [(&str, &[&str]); 5] = [
     ("huika-staff", &[]),
     ("huika-members", &[]),
     ("huika-loyalty", &["huika-members"]),
     ("huika-orders", &["huika-loyalty", "huika-members"]),
+    ("huika-behavior", &["huika-members"]),
 ];
 /// For tests alone.
 const TESTING: &str = "huika-testing";
