@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::{sync::Barrier, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::{Barrier, Notify},
+    task::JoinSet,
+    time::sleep_until,
+};
 
 use crate::{
     chance::Chance,
@@ -161,6 +165,51 @@ impl Load {
             measured.items += lane.items;
             measured.trouble.merge(lane.trouble);
         }
+        Ok(measured)
+    }
+
+    /// Sends one request after another at a fixed distance, from now until told to stop. One that comes late is made
+    /// up for, so that the rate holds.
+    ///
+    /// # Errors
+    /// When it cannot connect, or the server does not answer.
+    pub(crate) async fn stream(self, every: Duration, stop: Arc<Notify>) -> anyhow::Result<Measured> {
+        let connection = Connection::open(self.address).await;
+        let mut connection = connection.context("the stream cannot connect")?;
+        let mut chance = Chance::new(self.seed);
+        let mut request = Request::new("GET", "");
+        let mut measured = Measured {
+            latencies: Latencies::new(),
+            answered: 0,
+            items: 0,
+            seconds: 0.0,
+            trouble: Trouble::default(),
+            server_cores: None,
+            client_cores: None,
+        };
+        let mut ticks = tokio::time::interval(every);
+        let began = Instant::now();
+        for number in 0.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.notified() => break,
+            }
+            self.scenario.fill(&mut request, &mut chance, 0, number);
+            let sent = Instant::now();
+            let answer = connection.exchange(&request, &self.credentials).await;
+            let answer = answer.context("the stream broke off")?;
+            if answer.is_success() {
+                let refused = self.scenario.refused(answer.body);
+                measured.answered += 1;
+                measured.items += self.scenario.action.items() - refused;
+                measured.trouble.refused_items += refused;
+            } else {
+                *measured.trouble.statuses.entry(answer.status).or_default() += 1;
+                measured.trouble.note(|| answer.describe());
+            }
+            measured.latencies.record(sent.elapsed());
+        }
+        measured.seconds = began.elapsed().as_secs_f64();
         Ok(measured)
     }
 

@@ -16,6 +16,7 @@ mod chance;
 mod chaos;
 mod connection;
 mod database;
+mod expiry;
 mod import_file;
 mod latency;
 mod load;

@@ -80,6 +80,10 @@ pub(crate) enum Part {
     Read,
     Import,
     Verify,
+    /// Very many lots that expire at one moment
+    Expiry,
+    /// Behaviour events, alone and beside earning
+    Events,
 }
 
 /// Where things are.
@@ -155,6 +159,12 @@ pub(crate) struct RunOptions {
     /// Where the results go as JSON [default: bench/results/latest.json, quick.json with --quick]
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+    /// Lots that expire at one moment on PostgreSQL; a tenth of them elsewhere.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    pub(crate) expiring_lots: u64,
+    /// Behaviour events per second that come in beside earning.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(500..=100_000))]
+    pub(crate) events_rate: u64,
     /// Fail when a demand is missed or was not measured, for example because an engine does not answer.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -167,6 +177,7 @@ impl RunOptions {
             self.rounds = 1;
             self.seconds = 3;
             self.warm_up = 1;
+            self.expiring_lots = self.expiring_lots.min(20_000);
             self.connections = vec![1, 16];
             self.surroundings.members = self.surroundings.members.min(1_000);
         }

@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    database::Setting, latency::Percentiles, load::Measured, machine::Machine, pgbench, scenario::Action,
+    database::Setting, expiry::Expiry, latency::Percentiles, load::Measured, machine::Machine, pgbench,
+    scenario::Action,
 };
 
 /// The demand on imports is about a file of this size at least.
 const WHOLE_HISTORY_ROWS: u64 = 500_000;
 /// Connections at which baselines are usually at their best.
 const BEST_LIES_AMONG: [usize; 2] = [16, 64];
+/// The demand on expiry is about so many lots at least.
+const ALL_LOTS: u64 = 1_000_000;
 /// The version of `latest.json`.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -51,6 +54,8 @@ pub(crate) struct EngineFacts {
     /// Of the ledger that the loads left behind.
     pub(crate) verify_seconds: Option<f64>,
     pub(crate) import: Option<Import>,
+    #[serde(default)]
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// A setting of a server that speed rests on, and nothing else.
@@ -296,7 +301,8 @@ impl Results {
 /// per-request server. A purchase writes more than the earning that it is compared with.
 fn baseline_of(engine: &str, action: Action) -> Option<(Subject, Action)> {
     match action {
-        Action::Read => None,
+        // Earning beside events was put beside earning alone when it was measured.
+        Action::Read | Action::Events | Action::EarnBesideEvents => None,
         Action::Redeem => Some((Subject::PerRequest, Action::Redeem)),
         _ if engine == "postgres" => Some((Subject::Pgbench, Action::Earn)),
         _ => Some((Subject::PerRequest, Action::Earn)),
@@ -408,6 +414,29 @@ fn bounds(rows: &[Row], engines: &[EngineFacts]) -> Vec<Bound> {
         "s",
         import,
     ));
+    let postgres = engines.iter().find(|facts| facts.engine == "postgres");
+    let expiry = postgres.and_then(|facts| facts.expiry.as_ref());
+    bounds.push(Bound::new(
+        "PostgreSQL: a million lots expire at one moment",
+        AtMost,
+        60.0,
+        "s",
+        expiry
+            .filter(|expiry| expiry.lots >= ALL_LOTS)
+            .map(|expiry| expiry.seconds),
+    ));
+    let beside = rows
+        .iter()
+        .filter(|row| row.action == Action::EarnBesideEvents)
+        .filter_map(|row| row.ratio)
+        .min_by(f64::total_cmp);
+    bounds.push(Bound::new(
+        "Earning beside behaviour events ÷ earning alone, the worst engine",
+        AtLeast,
+        0.9,
+        "×",
+        beside,
+    ));
     let highest =
         |value: fn(&EngineFacts) -> Option<f64>| engines.iter().filter_map(value).max_by(f64::total_cmp);
     bounds.push(Bound::new(
@@ -498,6 +527,7 @@ pub(crate) mod tests {
                 peak_mib: Some(90.0),
                 verify_seconds: Some(1.0),
                 import: None,
+                expiry: None,
             }],
             rows: vec![
                 row("postgres", Huika, Earn, 16, 6_000.0, 9.0),
@@ -526,6 +556,8 @@ pub(crate) mod tests {
             Some(false),
             None,
             Some(true),
+            None,
+            None,
             None,
             None,
             None,

@@ -12,11 +12,13 @@ use std::{
 
 use anyhow::Context as _;
 use huika_db::Engine;
+use tokio::sync::Notify;
 
 use crate::{
     baseline::{self, BaselineServer},
     connection::Connection,
     database::{Database, Places, Setting},
+    expiry::{self, Expiry},
     import_file::{self, Shape},
     latency::median,
     load::Load,
@@ -38,6 +40,10 @@ const POINTS_PER_LOT: i64 = 1_000_000;
 const LOTS: i64 = 5;
 const READERS: usize = 64;
 const BULK_CLIENTS: usize = 4;
+/// Who earns while behaviour events come in.
+const EARNERS: usize = 64;
+/// The share of its rate that a stream of events must keep, its first and last request left out.
+const STREAM_KEEPS: f64 = 0.9;
 const STARTS: usize = 5;
 const INVOICES: u64 = 25_000;
 const QUICK_INVOICES: u64 = 2_500;
@@ -179,6 +185,7 @@ impl Bench {
             peak_mib: None,
             verify_seconds: None,
             import: None,
+            expiry: None,
         };
         for setting in facts.durability.iter().chain(&facts.baseline_durability) {
             let word = if setting.durable { "" } else { ": NOT DURABLE" };
@@ -207,6 +214,9 @@ impl Bench {
         self.remove(site.database).await?;
         if self.options.measures(Part::Import) {
             facts.import = self.import(engine, &mut results.complaints).await?;
+        }
+        if self.options.measures(Part::Expiry) {
+            facts.expiry = self.expiry(engine, &mut results.complaints).await?;
         }
         results.engines.push(facts);
         Ok(())
@@ -300,7 +310,90 @@ impl Bench {
         if self.options.measures(Part::Read) {
             rows.push(self.huika(site, Action::Read, READERS).await?);
         }
+        if self.options.measures(Part::Events) {
+            rows.push(self.huika(site, Action::Events, BULK_CLIENTS).await?);
+            let mut rounds = Vec::new();
+            for _ in 0..self.options.rounds {
+                rounds.push(vec![self.earn_beside_events(site).await?]);
+            }
+            // The ratio in the middle, not that of the middle throughput.
+            let ratio = median(rounds.iter().filter_map(|rows| rows[0].ratio).collect());
+            rows.extend(middle(rounds).into_iter().map(|row| Row { ratio, ..row }));
+        }
         Ok(())
+    }
+
+    /// Earning alone and then while events come in at a fixed rate, one right after the other.
+    async fn earn_beside_events(&self, site: &Site) -> anyhow::Result<Row> {
+        let alone = self.huika(site, Action::Earn, EARNERS).await?;
+        let process = site.server.process();
+        let (members, credentials) = (&site.members, &site.credentials);
+        let events = self.load(
+            Action::Events,
+            1,
+            members,
+            credentials,
+            site.server.address,
+            process,
+        );
+        let (carried, rate) = (Action::Events.items() as f64, self.options.events_rate as f64);
+        // Begun before the earning and ended after it.
+        let stop = Arc::new(Notify::new());
+        let stream = tokio::spawn(events.stream(Duration::from_secs_f64(carried / rate), Arc::clone(&stop)));
+        let beside = self.huika(site, Action::EarnBesideEvents, EARNERS).await;
+        stop.notify_one();
+        let streamed = stream.await.context("the events panicked")??;
+        let mut beside = beside?;
+        beside.ratio = Some(beside.per_second / alone.per_second).filter(|ratio| ratio.is_finite());
+        beside.ratio_to = Some(Subject::Huika);
+        eprintln!(
+            "{}: {:.0} events/s came in beside {:.0} earnings/s; alone {:.0}/s",
+            site.database.engine.name(),
+            streamed.items as f64 / streamed.seconds,
+            beside.per_second,
+            alone.per_second
+        );
+        // A stream that does not keep its rate proves nothing.
+        let kept = streamed.items as f64 >= rate * STREAM_KEEPS * streamed.seconds;
+        if !kept || streamed.trouble.count() > 0 {
+            beside.errors += streamed.trouble.count().max(1);
+            let unkept = || Some("the events did not come in at their rate".to_owned());
+            beside.first_error = streamed.trouble.first.or_else(unkept);
+            beside.ratio = None;
+        }
+        Ok(beside)
+    }
+
+    /// Fills a ledger of its own, and lets everything in it expire.
+    async fn expiry(&self, engine: Engine, complaints: &mut Vec<String>) -> anyhow::Result<Option<Expiry>> {
+        let lots = match engine {
+            Engine::Postgres => self.options.expiring_lots,
+            Engine::Sqlite | Engine::Mysql => self.options.expiring_lots / 10,
+        };
+        let name = engine.name();
+        let Some(database) = self.places.create(engine, "expiry").await? else {
+            return Ok(None);
+        };
+        let label = format!("expiry-{name}");
+        let installation = Installation::prepare(&self.program, &self.places.folder, &label, &database.url)?;
+        installation.run(&["migrate"]).await?;
+        eprintln!("{name}: making {lots} lots");
+        let members = expiry::fill(&database.url, lots).await?;
+        database.settle(true).await?;
+        let mut expiry = expiry::run(&database.url, members).await?;
+        eprintln!(
+            "{name}: {} lots expired in {:.1} s, {} reads, {} of them wrong",
+            expiry.lots, expiry.seconds, expiry.reads, expiry.wrong_reads
+        );
+        if expiry.wrong_reads > 0 {
+            complaints.push(format!(
+                "{name}: {} reads beside the expiry were not exact",
+                expiry.wrong_reads
+            ));
+        }
+        expiry.verify_seconds = verify(&installation, name, complaints).await?;
+        self.remove(database).await?;
+        Ok(Some(expiry))
     }
 
     async fn redeem(

@@ -1,7 +1,12 @@
 //! What the clients of a load do, request by request.
 
-use std::{io::Write as _, sync::Arc};
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use huika_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{chance::Chance, wire::Request};
@@ -20,6 +25,10 @@ pub(crate) enum Action {
     EarnBulk,
     PurchaseBulk,
     Read,
+    /// Behaviour events in bulk.
+    Events,
+    /// Earning while behaviour events come in.
+    EarnBesideEvents,
 }
 
 impl Action {
@@ -31,13 +40,15 @@ impl Action {
             Self::EarnBulk => "earn in bulk",
             Self::PurchaseBulk => "purchase in bulk",
             Self::Read => "read balance",
+            Self::Events => "behaviour events",
+            Self::EarnBesideEvents => "earn beside events",
         }
     }
 
     /// What one request carries.
     pub(crate) fn items(self) -> u64 {
         match self {
-            Self::EarnBulk | Self::PurchaseBulk => BULK_ITEMS,
+            Self::EarnBulk | Self::PurchaseBulk | Self::Events => BULK_ITEMS,
             _ => 1,
         }
     }
@@ -69,11 +80,11 @@ impl Scenario {
         let body = &mut request.body;
         // Writing into a vector cannot fail.
         let _ = match self.action {
-            Action::Earn | Action::Redeem => {
-                let place = if self.action == Action::Earn {
-                    "earnings"
-                } else {
+            Action::Earn | Action::Redeem | Action::EarnBesideEvents => {
+                let place = if self.action == Action::Redeem {
                     "redemptions"
+                } else {
+                    "earnings"
                 };
                 request.path.push_str(&format!(
                     "/api/open/v1/members/{}/points/{place}",
@@ -106,6 +117,31 @@ impl Scenario {
                     )
                 })
             }
+            Action::Events => {
+                request.path.push_str("/api/open/v1/events");
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let now = Timestamp::from_millis(now.as_millis() as i64);
+                self.write_list(body, "events", |body, item| {
+                    let name = ["page_view", "click", "dwell"][(item % 3) as usize];
+                    write!(
+                        body,
+                        r#"{{"event_id":"{label}-{client}-{number}-{item}","name":"{name}","#
+                    )?;
+                    // Half of them by members.
+                    if item.is_multiple_of(2) {
+                        write!(body, r#""member":{{"member_id":"{}"}},"#, self.member(chance))?;
+                    } else {
+                        write!(body, r#""visitor_id":"device-{}","#, chance.between(1, 100_000))?;
+                    }
+                    write!(
+                        body,
+                        r#""occurred_at":"{now}","channel":"miniprogram","page":"/menu/{}","element":"buy","duration_ms":1200,"properties":{{"sku":"SKU-{}","position":{}}}}}"#,
+                        item % 40,
+                        item % 100,
+                        item % 9
+                    )
+                })
+            }
             Action::PurchaseBulk => {
                 request.path.push_str("/api/open/v1/purchases/bulk");
                 self.write_list(body, "purchases", |body, item| {
@@ -121,6 +157,12 @@ impl Scenario {
             return 0;
         }
         let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+        if self.action == Action::Events {
+            return self
+                .action
+                .items()
+                .saturating_sub(answer["accepted"].as_u64().unwrap_or(0));
+        }
         let items = answer["items"].as_array();
         let taken = items.map_or(0, |items| {
             items.iter().filter(|item| item["problem"].is_null()).count()
@@ -175,6 +217,8 @@ mod tests {
             Action::Purchase,
             Action::EarnBulk,
             Action::PurchaseBulk,
+            Action::Events,
+            Action::EarnBesideEvents,
         ] {
             let scenario = Scenario {
                 action,
@@ -189,6 +233,7 @@ mod tests {
                 let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
                 match action {
                     Action::EarnBulk => assert_eq!(body["commands"].as_array().unwrap().len(), 500),
+                    Action::Events => assert_eq!(body["events"].as_array().unwrap().len(), 500),
                     Action::PurchaseBulk => assert_eq!(body["purchases"].as_array().unwrap().len(), 500),
                     Action::Purchase => {
                         let lines = body["lines"].as_array().unwrap();

@@ -17,7 +17,7 @@ use crate::{
 /// Clients that prepare the shop.
 const PREPARING: usize = 32;
 const BULK_ITEMS: usize = 500;
-const PERMISSIONS: [&str; 8] = [
+const PERMISSIONS: [&str; 9] = [
     "members.read",
     "members.register",
     "loyalty.read",
@@ -26,6 +26,7 @@ const PERMISSIONS: [&str; 8] = [
     "orders.read",
     "orders.record",
     "orders.refund",
+    "behavior.record",
 ];
 
 /// What every member starts with, here and in the baseline.

@@ -126,6 +126,14 @@ pub(crate) fn render(results: &Results, form: Form) -> String {
         if form == Form::Markdown { "### " } else { "" }
     );
     out.push_str(&facts(results, form));
+    if results.engines.iter().any(|facts| facts.expiry.is_some()) {
+        let _ = writeln!(
+            out,
+            "\n{}Lots that expire at one moment\n",
+            if form == Form::Markdown { "### " } else { "" }
+        );
+        out.push_str(&expiry(results, form));
+    }
     if !results.bounds.is_empty() {
         let _ = writeln!(
             out,
@@ -253,6 +261,35 @@ fn facts(results: &Results, form: Form) -> String {
     table.render(form)
 }
 
+fn expiry(results: &Results, form: Form) -> String {
+    let mut table = Table::new(&[
+        "engine",
+        "by",
+        "lots",
+        "members",
+        "seconds",
+        "lots per second",
+        "reads",
+        "wrong reads",
+        "verify s",
+    ]);
+    for facts in &results.engines {
+        let Some(expiry) = &facts.expiry else { continue };
+        table.rows.push(vec![
+            engine_title(&facts.engine).to_owned(),
+            "huika".to_owned(),
+            number(Some(expiry.lots as f64), 0),
+            number(Some(expiry.members as f64), 0),
+            number(Some(expiry.seconds), 1),
+            number(Some(expiry.lots as f64 / expiry.seconds), 0),
+            expiry.reads.to_string(),
+            expiry.wrong_reads.to_string(),
+            number(Some(expiry.verify_seconds), 1),
+        ]);
+    }
+    table.render(form)
+}
+
 fn bounds(bounds: &[Bound], form: Form) -> String {
     let mut table = Table::new(&["demand", "", "limit", "measured"]);
     for bound in bounds {
@@ -318,7 +355,16 @@ mod tests {
     fn a_run_is_rendered_in_both_forms() {
         let mut results = crate::results::tests::results(true);
         results.conclude();
+        results.engines[0].expiry = Some(crate::expiry::Expiry {
+            lots: 50_000,
+            members: 10_000,
+            seconds: 2.5,
+            reads: 400,
+            wrong_reads: 0,
+            verify_seconds: 1.0,
+        });
         let text = render(&results, Form::Text);
+        assert!(text.contains("20,000"), "{text}");
         assert!(
             text.contains("2.00 × pgbench") && text.contains("not measured"),
             "{text}"
