@@ -751,6 +751,94 @@ CREATE TABLE orders_import (
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
 ) WITHOUT ROWID;
 
+-- orders 0003 claim
+
+-- Which member an anonymous purchase became known to be of. Its own rows stay where they are; the member has a purchase
+-- of its own for it.
+
+CREATE TABLE orders_claim (
+  -- The drawn number that the anonymous purchase has in place of a member. One row for each: who is first has it.
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  -- The member.
+  claimant_id BIGINT NOT NULL,
+  -- The member's purchase.
+  claim_purchase_id BIGINT NOT NULL,
+  -- What the anonymous purchase was worth then, refunds deducted.
+  amount_minor BIGINT NOT NULL,
+  claimed_at BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim PRIMARY KEY (member_id, purchase_id)
+) WITHOUT ROWID;
+
+-- orders 0004 claim_code
+
+-- The name table of claim codes: what is printed on a receipt leads to its anonymous purchase.
+
+CREATE TABLE orders_claim_code (
+  -- SHA-256 of the code, as hexadecimal digits: the table gives no code away.
+  code_hash TEXT NOT NULL,
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim_code PRIMARY KEY (code_hash)
+) WITHOUT ROWID;
+
+-- behavior 0001 behavior
+
+-- What people do on the shop's pages, for some weeks, and how often each thing was done, for ever.
+
+CREATE TABLE behavior_event (
+  -- Whose rows lie together: a member's id, or a number that is scattered like one and stands for an anonymous
+  -- visitor, or for an event that belongs to nobody.
+  subject_id BIGINT NOT NULL,
+  occurred_at BIGINT NOT NULL,
+  -- The sender's own id of the event, hashed: the same event is stored once.
+  event_key BIGINT NOT NULL,
+  -- Made for each row that is written, so that a batch knows its own.
+  row_id BIGINT NOT NULL,
+  -- 1 member, 2 visitor, 3 nobody.
+  subject_kind BIGINT NOT NULL,
+  name TEXT NOT NULL,
+  channel TEXT NOT NULL,
+  -- The path of a page, without query. NULL where the event is about none.
+  page TEXT,
+  -- What was clicked or seen. NULL: the page as a whole.
+  element TEXT,
+  -- How long, for dwell. NULL where it has no length.
+  duration_ms BIGINT,
+  -- More about it, as a flat JSON object without personal data. NULL: nothing.
+  properties TEXT,
+  -- Of how many events of this name one was kept, in basis points.
+  sample_bp BIGINT NOT NULL,
+  received_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_event PRIMARY KEY (subject_id, occurred_at, event_key)
+) WITHOUT ROWID;
+
+-- Serves the job that deletes what is too old.
+CREATE INDEX ix_behavior_event_received_at ON behavior_event (received_at);
+
+CREATE TABLE behavior_count (
+  -- The business date on which the events occurred.
+  day TEXT NOT NULL,
+  name TEXT NOT NULL,
+  channel TEXT NOT NULL,
+  -- One for each process, so that they do not wait for each other's row.
+  bucket BIGINT NOT NULL,
+  stored BIGINT NOT NULL,
+  -- What the stored events stand for, in ten-thousandths of an event.
+  weight BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_count PRIMARY KEY (day, name, channel, bucket)
+) WITHOUT ROWID;
+
+-- One row at most: until somebody decides, the usual settings hold.
+CREATE TABLE behavior_setting (
+  setting_id BIGINT NOT NULL,
+  document TEXT NOT NULL,
+  -- Raised by every change: an update that read an older version meets no row.
+  version BIGINT NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_setting PRIMARY KEY (setting_id)
+) WITHOUT ROWID;
+
 -- ==================== postgres ====================
 
 -- kernel 0001 kernel
@@ -1501,6 +1589,94 @@ CREATE TABLE orders_import (
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
 ) ;
 
+-- orders 0003 claim
+
+-- Which member an anonymous purchase became known to be of. Its own rows stay where they are; the member has a purchase
+-- of its own for it.
+
+CREATE TABLE orders_claim (
+  -- The drawn number that the anonymous purchase has in place of a member. One row for each: who is first has it.
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  -- The member.
+  claimant_id BIGINT NOT NULL,
+  -- The member's purchase.
+  claim_purchase_id BIGINT NOT NULL,
+  -- What the anonymous purchase was worth then, refunds deducted.
+  amount_minor BIGINT NOT NULL,
+  claimed_at BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim PRIMARY KEY (member_id, purchase_id)
+) ;
+
+-- orders 0004 claim_code
+
+-- The name table of claim codes: what is printed on a receipt leads to its anonymous purchase.
+
+CREATE TABLE orders_claim_code (
+  -- SHA-256 of the code, as hexadecimal digits: the table gives no code away.
+  code_hash VARCHAR(64) COLLATE "C" NOT NULL,
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim_code PRIMARY KEY (code_hash)
+) ;
+
+-- behavior 0001 behavior
+
+-- What people do on the shop's pages, for some weeks, and how often each thing was done, for ever.
+
+CREATE TABLE behavior_event (
+  -- Whose rows lie together: a member's id, or a number that is scattered like one and stands for an anonymous
+  -- visitor, or for an event that belongs to nobody.
+  subject_id BIGINT NOT NULL,
+  occurred_at BIGINT NOT NULL,
+  -- The sender's own id of the event, hashed: the same event is stored once.
+  event_key BIGINT NOT NULL,
+  -- Made for each row that is written, so that a batch knows its own.
+  row_id BIGINT NOT NULL,
+  -- 1 member, 2 visitor, 3 nobody.
+  subject_kind BIGINT NOT NULL,
+  name VARCHAR(48) COLLATE "C" NOT NULL,
+  channel VARCHAR(32) COLLATE "C" NOT NULL,
+  -- The path of a page, without query. NULL where the event is about none.
+  page VARCHAR(200),
+  -- What was clicked or seen. NULL: the page as a whole.
+  element VARCHAR(100),
+  -- How long, for dwell. NULL where it has no length.
+  duration_ms BIGINT,
+  -- More about it, as a flat JSON object without personal data. NULL: nothing.
+  properties TEXT,
+  -- Of how many events of this name one was kept, in basis points.
+  sample_bp BIGINT NOT NULL,
+  received_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_event PRIMARY KEY (subject_id, occurred_at, event_key)
+) ;
+
+-- Serves the job that deletes what is too old.
+CREATE INDEX ix_behavior_event_received_at ON behavior_event (received_at);
+
+CREATE TABLE behavior_count (
+  -- The business date on which the events occurred.
+  day VARCHAR(10) COLLATE "C" NOT NULL,
+  name VARCHAR(48) COLLATE "C" NOT NULL,
+  channel VARCHAR(32) COLLATE "C" NOT NULL,
+  -- One for each process, so that they do not wait for each other's row.
+  bucket BIGINT NOT NULL,
+  stored BIGINT NOT NULL,
+  -- What the stored events stand for, in ten-thousandths of an event.
+  weight BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_count PRIMARY KEY (day, name, channel, bucket)
+) ;
+
+-- One row at most: until somebody decides, the usual settings hold.
+CREATE TABLE behavior_setting (
+  setting_id BIGINT NOT NULL,
+  document TEXT NOT NULL,
+  -- Raised by every change: an update that read an older version meets no row.
+  version BIGINT NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_setting PRIMARY KEY (setting_id)
+) ;
+
 -- ==================== mysql ====================
 
 -- kernel 0001 kernel
@@ -2249,4 +2425,92 @@ CREATE TABLE orders_import (
   state BIGINT NOT NULL,
   updated_at BIGINT NOT NULL,
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- orders 0003 claim
+
+-- Which member an anonymous purchase became known to be of. Its own rows stay where they are; the member has a purchase
+-- of its own for it.
+
+CREATE TABLE orders_claim (
+  -- The drawn number that the anonymous purchase has in place of a member. One row for each: who is first has it.
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  -- The member.
+  claimant_id BIGINT NOT NULL,
+  -- The member's purchase.
+  claim_purchase_id BIGINT NOT NULL,
+  -- What the anonymous purchase was worth then, refunds deducted.
+  amount_minor BIGINT NOT NULL,
+  claimed_at BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim PRIMARY KEY (member_id, purchase_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- orders 0004 claim_code
+
+-- The name table of claim codes: what is printed on a receipt leads to its anonymous purchase.
+
+CREATE TABLE orders_claim_code (
+  -- SHA-256 of the code, as hexadecimal digits: the table gives no code away.
+  code_hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  member_id BIGINT NOT NULL,
+  purchase_id BIGINT NOT NULL,
+  CONSTRAINT pk_orders_claim_code PRIMARY KEY (code_hash)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- behavior 0001 behavior
+
+-- What people do on the shop's pages, for some weeks, and how often each thing was done, for ever.
+
+CREATE TABLE behavior_event (
+  -- Whose rows lie together: a member's id, or a number that is scattered like one and stands for an anonymous
+  -- visitor, or for an event that belongs to nobody.
+  subject_id BIGINT NOT NULL,
+  occurred_at BIGINT NOT NULL,
+  -- The sender's own id of the event, hashed: the same event is stored once.
+  event_key BIGINT NOT NULL,
+  -- Made for each row that is written, so that a batch knows its own.
+  row_id BIGINT NOT NULL,
+  -- 1 member, 2 visitor, 3 nobody.
+  subject_kind BIGINT NOT NULL,
+  name VARCHAR(48) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  channel VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- The path of a page, without query. NULL where the event is about none.
+  page VARCHAR(200),
+  -- What was clicked or seen. NULL: the page as a whole.
+  element VARCHAR(100),
+  -- How long, for dwell. NULL where it has no length.
+  duration_ms BIGINT,
+  -- More about it, as a flat JSON object without personal data. NULL: nothing.
+  properties MEDIUMTEXT,
+  -- Of how many events of this name one was kept, in basis points.
+  sample_bp BIGINT NOT NULL,
+  received_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_event PRIMARY KEY (subject_id, occurred_at, event_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Serves the job that deletes what is too old.
+CREATE INDEX ix_behavior_event_received_at ON behavior_event (received_at);
+
+CREATE TABLE behavior_count (
+  -- The business date on which the events occurred.
+  day VARCHAR(10) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  name VARCHAR(48) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  channel VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- One for each process, so that they do not wait for each other's row.
+  bucket BIGINT NOT NULL,
+  stored BIGINT NOT NULL,
+  -- What the stored events stand for, in ten-thousandths of an event.
+  weight BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_count PRIMARY KEY (day, name, channel, bucket)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- One row at most: until somebody decides, the usual settings hold.
+CREATE TABLE behavior_setting (
+  setting_id BIGINT NOT NULL,
+  document MEDIUMTEXT NOT NULL,
+  -- Raised by every change: an update that read an older version meets no row.
+  version BIGINT NOT NULL,
+  updated_at BIGINT NOT NULL,
+  CONSTRAINT pk_behavior_setting PRIMARY KEY (setting_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -77,6 +77,30 @@ problems! {
         en "Nothing is left to refund."
         zh "该消费已无可退金额。";
 
+        /// No anonymous purchase with this receipt is known.
+        [404 "orders.claim_not_found"]
+        ClaimNotFound
+        en "No anonymous purchase fits this receipt: check the code, or number, amount and date."
+        zh "未找到与该小票相符的匿名消费，请核对补登码，或订单号、金额与日期。";
+
+        /// Another member has claimed it.
+        [409 "orders.already_claimed"]
+        AlreadyClaimed
+        en "This purchase was claimed for another member: ask the shop to check the receipt."
+        zh "该消费已被其他会员补登，请联系门店核对小票。";
+
+        /// The receipt is too old.
+        [409 "orders.claim_too_late"]
+        ClaimTooLate { days: i64 }
+        en "A purchase can be claimed within {days} days after it was paid."
+        zh "仅可在消费后 {days} 天内补登。";
+
+        /// Everything was refunded.
+        [409 "orders.nothing_to_claim"]
+        NothingToClaim
+        en "This purchase was refunded as a whole: there is nothing to claim."
+        zh "该消费已全额退款，无可补登金额。";
+
         /// The batch has too many documents.
         [422 "orders.bulk_too_large"]
         BulkTooLarge { most: usize }

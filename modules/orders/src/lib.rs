@@ -19,12 +19,12 @@ pub mod http;
 mod store;
 
 pub use app::{
-    ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef, OrdersVerification,
-    PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt, RefundView, RefusedRow,
-    Report, TierShare,
+    ClaimEvidence, ImportFormat, ImportOptions, ImportProgress, ImportSummary, Intake, MemberRef,
+    OrdersVerification, PurchaseId, PurchaseLineView, PurchaseView, Receipt, RefundId, RefundReceipt,
+    RefundView, RefusedRow, Report, TierShare,
 };
 pub use domain::{
-    Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument,
+    ClaimCode, Document, LineDocument, LineRefund, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument,
     RefundedPart, UnlinkedRefundDocument,
 };
 pub use error::OrdersError;
@@ -47,8 +47,17 @@ pub const REFUND: Permission = Permission {
     en: "Record refunds",
     zh: "录入退款",
 };
+/// Claim anonymous purchases for members.
+pub const CLAIM: Permission = Permission {
+    name: "orders.claim",
+    en: "Claim an anonymous purchase for a member by its receipt",
+    zh: "凭小票为会员补登匿名消费",
+};
 /// All permissions of this module.
-pub const PERMISSIONS: &[Permission] = &[READ, RECORD, REFUND];
+pub const PERMISSIONS: &[Permission] = &[READ, RECORD, REFUND, CLAIM];
+
+/// How long after it was paid an anonymous purchase can be claimed, unless the shop decides otherwise.
+const CLAIM_DAYS: i64 = 30;
 
 /// The orders service. Clones share its lanes.
 #[derive(Clone)]
@@ -58,6 +67,7 @@ pub struct Orders {
     pub(crate) loyalty: Loyalty,
     pub(crate) members: Members,
     pub(crate) lanes: Batcher<app::Taker>,
+    pub(crate) claim_days: i64,
 }
 
 impl Orders {
@@ -76,6 +86,15 @@ impl Orders {
             loyalty,
             members,
             lanes,
+            claim_days: CLAIM_DAYS,
+        }
+    }
+
+    /// Lets anonymous purchases be claimed for so many days.
+    pub fn claimed_within(self, days: u16) -> Self {
+        Self {
+            claim_days: days.into(),
+            ..self
         }
     }
 
@@ -95,10 +114,24 @@ impl Orders {
 
 /// The tables of this module.
 pub fn migrations() -> Vec<Migration> {
-    vec![Migration {
-        module: "orders",
-        number: 1,
-        name: "orders",
-        sql: include_str!("../migrations/0001_orders.sql"),
-    }]
+    vec![
+        Migration {
+            module: "orders",
+            number: 1,
+            name: "orders",
+            sql: include_str!("../migrations/0001_orders.sql"),
+        },
+        Migration {
+            module: "orders",
+            number: 3,
+            name: "claim",
+            sql: include_str!("../migrations/0003_claim.sql"),
+        },
+        Migration {
+            module: "orders",
+            number: 4,
+            name: "claim_code",
+            sql: include_str!("../migrations/0004_claim_code.sql"),
+        },
+    ]
 }

@@ -666,6 +666,11 @@ pub(crate) async fn totals(executor: &mut impl Executor) -> Result<Totals, DbErr
             totals.net_identified_minor -= minor;
         }
     }
+    // What was claimed is there twice: as an anonymous sale, and as the member's.
+    let sql = "SELECT COUNT(*) AS documents, CAST(COALESCE(SUM(amount_minor), 0) AS {int}) AS minor FROM orders_claim";
+    let row = executor.fetch_one(sql, params![]).await?;
+    totals.sales -= row.get::<i64>("documents")?;
+    totals.net_minor -= row.get::<i64>("minor")?;
     let sql = "SELECT CAST(COALESCE(SUM(rows_done), 0) AS {int}) AS rows_done FROM orders_import";
     totals.rows_read = executor.fetch_one(sql, params![]).await?.get("rows_done")?;
     Ok(totals)
@@ -839,6 +844,22 @@ pub(crate) async fn contradictions(
              WHERE COALESCE(r.refunded, 0) <> p.refunded_minor LIMIT 20",
             "the refunds of a line do not add up to what was refunded of it",
         ),
+        (
+            PURCHASE,
+            "SELECT c.member_id, c.purchase_id AS document_id FROM orders_claim c LEFT JOIN orders_purchase a \
+             ON a.member_id = c.member_id AND a.purchase_id = c.purchase_id LEFT JOIN orders_purchase p \
+             ON p.member_id = c.claimant_id AND p.purchase_id = c.claim_purchase_id \
+             WHERE a.purchase_id IS NULL OR p.purchase_id IS NULL OR a.identified <> 0 OR p.identified <> 1 \
+             OR a.paid_minor - a.refunded_minor <> c.amount_minor OR p.paid_minor <> c.amount_minor LIMIT 20",
+            "its claim leads nowhere or to another amount",
+        ),
+        (
+            PURCHASE,
+            "SELECT p.member_id, p.purchase_id AS document_id FROM orders_purchase p LEFT JOIN orders_claim c \
+             ON c.claimant_id = p.member_id AND c.claim_purchase_id = p.purchase_id \
+             WHERE p.source = 'huika-claim' AND c.purchase_id IS NULL LIMIT 20",
+            "it was claimed, and the claim is missing",
+        ),
     ];
     for (document, sql, problem) in checks {
         for row in tx.fetch_all(sql, params![]).await? {
@@ -846,4 +867,90 @@ pub(crate) async fn contradictions(
         }
     }
     Ok(found)
+}
+
+/// Whose an anonymous purchase has become.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClaimRow {
+    /// The drawn number of nobody.
+    pub(crate) member_id: MemberId,
+    pub(crate) purchase_id: i64,
+    pub(crate) claimant_id: MemberId,
+    pub(crate) claim_purchase_id: i64,
+    pub(crate) amount_minor: i64,
+}
+
+/// Who has claimed an anonymous purchase.
+pub(crate) async fn claim_find(
+    tx: &mut Tx<'_>,
+    member_id: MemberId,
+    purchase_id: i64,
+) -> Result<Option<ClaimRow>, DbError> {
+    let sql = "SELECT claimant_id, claim_purchase_id, amount_minor FROM orders_claim \
+               WHERE member_id = ? AND purchase_id = ?";
+    let row = tx.fetch_optional(sql, params![member_id, purchase_id]).await?;
+    row.map(|row| {
+        Ok(ClaimRow {
+            member_id,
+            purchase_id,
+            claimant_id: row.get("claimant_id")?,
+            claim_purchase_id: row.get("claim_purchase_id")?,
+            amount_minor: row.get("amount_minor")?,
+        })
+    })
+    .transpose()
+}
+
+/// Notes a claim.
+///
+/// # Errors
+/// [`DbError::Stale`] when somebody else was first: the transaction runs again and finds that one.
+pub(crate) async fn claim_insert(tx: &mut Tx<'_>, claim: &ClaimRow) -> Result<(), DbError> {
+    let now = tx.db().clock().now();
+    let mut insert = Insert::into_table(
+        "orders_claim",
+        &[
+            "member_id",
+            "purchase_id",
+            "claimant_id",
+            "claim_purchase_id",
+            "amount_minor",
+            "claimed_at",
+        ],
+    );
+    insert.push(params![
+        claim.member_id,
+        claim.purchase_id,
+        claim.claimant_id,
+        claim.claim_purchase_id,
+        claim.amount_minor,
+        now,
+    ]);
+    match tx.insert(insert).await {
+        Err(DbError::Duplicate(_)) => Err(DbError::Stale("orders_claim")),
+        other => other.map(drop),
+    }
+}
+
+/// The anonymous purchase that a code leads to.
+pub(crate) async fn claim_code_find(
+    tx: &mut Tx<'_>,
+    code_hash: &str,
+) -> Result<Option<(MemberId, i64)>, DbError> {
+    let sql = "SELECT member_id, purchase_id FROM orders_claim_code WHERE code_hash = ?";
+    let row = tx.fetch_optional(sql, params![code_hash]).await?;
+    row.map(|row| Ok((row.get("member_id")?, row.get("purchase_id")?)))
+        .transpose()
+}
+
+/// Notes the codes of anonymous purchases.
+pub(crate) async fn claim_code_insert(
+    tx: &mut Tx<'_>,
+    codes: &[(String, MemberId, i64)],
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table("orders_claim_code", &["code_hash", "member_id", "purchase_id"]);
+    for (code_hash, member_id, purchase_id) in codes {
+        insert.push(params![code_hash, *member_id, *purchase_id]);
+    }
+    tx.insert(insert).await.map(drop)
 }

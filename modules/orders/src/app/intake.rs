@@ -21,7 +21,7 @@ use huika_loyalty::{
 use huika_members::{Identity, MemberAction, MemberState, Members, MembersError};
 
 use crate::{
-    Document, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
+    ClaimCode, Document, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
     domain::{CLOCK_SKEW_MS, allocate},
     store::{self, ExternalRef, LineRow, PurchaseRow, RefundLineRow, RefundRow},
 };
@@ -93,6 +93,9 @@ pub struct Receipt {
     pub outcome: Option<Outcome>,
     /// Why.
     pub why: Option<Bilingual>,
+    /// By which a member can claim an anonymous purchase. `None` for all others, and when the purchase was known
+    /// before: the code is shown once.
+    pub claim_code: Option<ClaimCode>,
 }
 
 impl Receipt {
@@ -254,6 +257,7 @@ struct Writes {
     lines: Vec<LineRow>,
     refunds: Vec<RefundRow>,
     refund_lines: Vec<RefundLineRow>,
+    claim_codes: Vec<(String, MemberId, i64)>,
 }
 
 type DocumentKey = (String, String, i64);
@@ -372,7 +376,12 @@ impl Taker {
                         Err(refused) => Err(refused),
                     }
                 }
-                None => Ok(self.write_anonymous(&mut writes, intake, document_id, now)),
+                None => {
+                    // What files bring has no receipt on which a code could be printed.
+                    let sale = matches!(intake.document, Document::Purchase(_)) && intake.key.is_some();
+                    let code = sale.then(|| ClaimCode::draw(tx.db().rng()));
+                    Ok(self.write_anonymous(&mut writes, intake, document_id, code, now))
+                }
             };
             if let Ok(receipt) = &receipt {
                 // A second copy of the same document in this batch is answered like a later one.
@@ -385,6 +394,7 @@ impl Taker {
                     name,
                     Receipt {
                         replayed: true,
+                        claim_code: None,
                         ..receipt.clone()
                     },
                 );
@@ -397,6 +407,7 @@ impl Taker {
         store::ref_insert(tx, &writes.refs).await?;
         store::purchase_insert(tx, &writes.purchases, &writes.lines).await?;
         store::refund_insert(tx, &writes.refunds, &writes.refund_lines).await?;
+        store::claim_code_insert(tx, &writes.claim_codes).await?;
         self.audit_in_tx(tx, intakes, &results).await?;
         Ok(results)
     }
@@ -492,6 +503,7 @@ impl Taker {
             tier_after: purchase.then_some(settled.tier_after),
             outcome: Some(settled.outcome),
             why: Some(settled.trace.explain(Some(taken_back))),
+            claim_code: None,
         }
     }
 
@@ -500,9 +512,14 @@ impl Taker {
         writes: &mut Writes,
         intake: &Intake,
         document_id: i64,
+        claim_code: Option<ClaimCode>,
         now: Timestamp,
     ) -> Receipt {
         let nobody: MemberId = self.ids.next::<MemberKind>();
+        let hash = claim_code.as_ref().map(ClaimCode::hash);
+        writes
+            .claim_codes
+            .extend(hash.map(|hash| (hash, nobody, document_id)));
         self.write(writes, intake, Err(nobody), document_id, None, now);
         Receipt {
             document_id: public_id(&intake.document, document_id),
@@ -513,6 +530,7 @@ impl Taker {
             tier_after: None,
             outcome: None,
             why: None,
+            claim_code,
         }
     }
 
@@ -756,6 +774,7 @@ pub(crate) async fn receipt_of_purchase(
         tier_after: purchase.tier_after.clone(),
         outcome,
         why,
+        claim_code: None,
     })
 }
 
@@ -770,6 +789,7 @@ pub(crate) async fn receipt_of_refund(tx: &mut Tx<'_>, refund: &RefundRow) -> Re
         tier_after: None,
         outcome,
         why,
+        claim_code: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The use cases of orders, one per file.
 
+mod claim;
 mod import;
 mod intake;
 mod refund;
@@ -7,6 +8,7 @@ mod report;
 mod verify;
 mod views;
 
+pub use claim::ClaimEvidence;
 pub use import::{ImportFormat, ImportOptions, ImportProgress, ImportSummary, RefusedRow};
 pub(crate) use intake::Taker;
 pub use intake::{Intake, MemberRef, PurchaseId, Receipt, RefundId};

@@ -68,10 +68,19 @@ impl Orders {
         let Some(named) = known.remove(&purchase_name) else {
             return Err(OrdersError::PurchaseNotFound);
         };
-        let (member_id, purchase_id) = (named.member_id, named.document_id);
-        let Some(purchase) = store::purchase_lock(tx, member_id, purchase_id).await? else {
+        let (mut member_id, mut purchase_id) = (named.member_id, named.document_id);
+        let Some(mut purchase) = store::purchase_lock(tx, member_id, purchase_id).await? else {
             return Err(OrdersError::PurchaseNotFound);
         };
+        // What a member has claimed is refunded to the member.
+        if !purchase.identified
+            && let Some(claim) = store::claim_find(tx, member_id, purchase_id).await?
+        {
+            (member_id, purchase_id) = (claim.claimant_id, claim.claim_purchase_id);
+            purchase = store::purchase_lock(tx, member_id, purchase_id)
+                .await?
+                .ok_or(OrdersError::PurchaseNotFound)?;
+        }
         // A copy of this refund may have held the lock until now.
         if let Some(before) = store::refs_by_name(tx, slice::from_ref(&refund_name))
             .await?
@@ -120,6 +129,7 @@ impl Orders {
             tier_after: None,
             outcome: None,
             why: None,
+            claim_code: None,
         };
         if let Some(posting_id) = purchase.posting_id {
             let settled_lines = decided
@@ -168,6 +178,10 @@ impl Orders {
             .map(|(at, amount)| (&lines[*at], *amount))
             .collect();
         store::purchase_add_refund(tx, &purchase, amount_minor, &refunded).await?;
+        // Who claimed it meanwhile has written the row as well: nobody can any more, and what they did is seen.
+        if !purchase.identified && store::claim_find(tx, member_id, purchase_id).await?.is_some() {
+            return Err(huika_db::DbError::Stale("orders_claim").into());
+        }
         store::ref_insert(
             tx,
             &[ExternalRef {

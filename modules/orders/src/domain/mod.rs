@@ -1,10 +1,12 @@
 //! Purchases and refunds: synchronous and pure.
 
 mod allocate;
+mod claim;
 mod document;
 mod refund;
 
 pub(crate) use allocate::allocate;
+pub use claim::ClaimCode;
 pub(crate) use document::{CLOCK_SKEW_MS, MAX_LINES};
 pub use document::{
     Document, LineDocument, OrderNo, PurchaseDocument, PurchaseKind, RefundDocument, RefundedPart,

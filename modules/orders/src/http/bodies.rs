@@ -1,7 +1,7 @@
 //! Requests and answers of orders.
 
 use garde::Validate;
-use huika_core::{Actor, Currency, IdempotencyKey, MemberId, Money, Timestamp};
+use huika_core::{Actor, BusinessDate, Currency, IdempotencyKey, MemberId, Money, Timestamp};
 use huika_http::{InvalidInput, MoneyBody, ProblemBody, field_error};
 use huika_ledger::{Asset, InputHash, PostingId};
 use huika_loyalty::{
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError, PurchaseDocument,
-    PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView, RefundedPart,
-    UnlinkedRefundDocument, domain::MAX_LINES,
+    ClaimEvidence, Document, Intake, LineDocument, LineRefund, MemberRef, OrderNo, OrdersError,
+    PurchaseDocument, PurchaseId, PurchaseKind, PurchaseView, Receipt, RefundDocument, RefundId, RefundView,
+    RefundedPart, UnlinkedRefundDocument, domain::MAX_LINES,
 };
 
 const MAX_MINOR: i64 = 1_000_000_000_000;
@@ -275,6 +275,49 @@ pub(super) struct UnlinkedRefundBody {
     amount: MoneyBody,
 }
 
+/// An anonymous purchase that a member claims: by the code on the receipt, or by what else is printed on it.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"member": {"member_id": "mbr_2p3rvd1w6k8fz"}, "claim_code": "7QK2-M9XA-04TB-ZC8E"}))]
+pub(super) struct ClaimBody {
+    /// Who claims it. A customer number is one of the source.
+    #[garde(dive)]
+    member: MemberRefBody,
+    /// The code, in any way of writing it.
+    #[serde(default)]
+    #[garde(length(chars, min = 16, max = 40))]
+    #[schema(min_length = 16, max_length = 40, nullable = false)]
+    claim_code: Option<String>,
+    /// The code of the system that reported the purchase.
+    #[serde(default)]
+    #[garde(inner(custom(is_code)))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        nullable = false
+    )]
+    source: Option<String>,
+    /// The number of the order there.
+    #[serde(default)]
+    #[garde(inner(custom(is_order_no)))]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]{1,64}$", nullable = false)]
+    external_order_no: Option<String>,
+    /// What was paid.
+    #[serde(default)]
+    #[garde(dive)]
+    #[schema(nullable = false)]
+    paid: Option<MoneyBody>,
+    /// The business date on which it was paid.
+    #[serde(default)]
+    #[garde(skip)]
+    #[schema(value_type = Option<String>, format = Date, nullable = false)]
+    date: Option<BusinessDate>,
+}
+
+/// Of a customer number without a source: no system has this code.
+const NO_SOURCE: &str = "-";
+
 /// What became of a purchase or a refund.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReceiptBody {
@@ -298,6 +341,10 @@ pub(super) struct ReceiptBody {
     /// Why, in both languages. Null for an anonymous one.
     #[schema(required)]
     why: Option<BilingualBody>,
+    /// For the receipt of an anonymous purchase: by this code a member can claim it. Only in the first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "7QK2-M9XA-04TB-ZC8E")]
+    claim_code: Option<String>,
 }
 
 /// The tier of a receipt and the way to the next.
@@ -645,7 +692,43 @@ impl ReceiptBody {
             tier: progress.map(ReceiptTierBody::from),
             tier_before: receipt.tier_before,
             why: receipt.why.map(BilingualBody::from),
+            claim_code: receipt.claim_code.map(|code| code.printed()),
         }
+    }
+}
+
+impl ClaimBody {
+    pub(super) fn into_claim(self) -> Result<(MemberRef, ClaimEvidence), InputProblem> {
+        let source = self.source.as_deref().unwrap_or(NO_SOURCE);
+        let member = member_ref(Some(self.member), source)?;
+        let evidence = match (
+            self.claim_code,
+            self.source,
+            self.external_order_no,
+            self.paid,
+            self.date,
+        ) {
+            (Some(code), None, None, None, None) => ClaimEvidence::Code(code.parse()?),
+            (None, Some(source), Some(number), Some(paid), Some(date)) => {
+                let paid = Money::try_from(paid)?;
+                ClaimEvidence::Receipt {
+                    source: source.parse().map_err(OrdersError::from)?,
+                    external_no: number.parse()?,
+                    paid_minor: paid.minor,
+                    currency: paid.currency,
+                    date,
+                }
+            }
+            _ => {
+                return Err(InvalidInput::field(
+                    "claim_code",
+                    "give the code alone, or source, external_order_no, paid and date together",
+                    "请仅填写 claim_code，或同时填写 source、external_order_no、paid 与 date",
+                )
+                .into());
+            }
+        };
+        Ok((member, evidence))
     }
 }
 

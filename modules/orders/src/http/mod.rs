@@ -14,6 +14,7 @@ pub fn router(orders: Orders) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(open::record_purchase))
         .routes(routes!(open::look_up_purchase))
+        .routes(routes!(open::claim_purchase))
         .routes(routes!(open::record_refund))
         .routes(routes!(open::record_unlinked_refund))
         .routes(routes!(open::list_member_purchases))

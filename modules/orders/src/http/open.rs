@@ -13,8 +13,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::bodies::{
-    PurchaseBody, PurchaseViewBody, PurchasesBody, ReceiptBody, ReceiptItemBody, ReceiptsBody, RefundBody,
-    RefundReceiptBody, RefundViewBody, UnlinkedRefundBody,
+    ClaimBody, PurchaseBody, PurchaseViewBody, PurchasesBody, ReceiptBody, ReceiptItemBody, ReceiptsBody,
+    RefundBody, RefundReceiptBody, RefundViewBody, UnlinkedRefundBody,
 };
 use crate::{Orders, PurchaseView, Receipt};
 
@@ -102,6 +102,26 @@ pub(super) async fn record_purchases_in_bulk(
         .filter_map(|item| item.or_else(|| results.next()))
         .collect();
     Ok(Json(ReceiptsBody { items }))
+}
+
+/// Makes an anonymous purchase a member's, by the code on its receipt or by number, amount and date.
+///
+/// It is settled as of the time at which it was paid, less what was refunded since. Idempotent: the same member gets
+/// the first answer again. Needs the permission `orders.claim`.
+#[utoipa::path(post, path = "/api/open/v1/purchases/claims", tag = "orders", request_body = ClaimBody,
+    responses(
+        (status = 201, body = ReceiptBody, description = "The purchase is the member's and settled."),
+        (status = 200, body = ReceiptBody, description = "The member had claimed it before: the first answer again."),
+        Problems,
+    ))]
+pub(super) async fn claim_purchase(
+    State(orders): State<Arc<Orders>>,
+    Caller(actor): Caller,
+    Body(body): Body<ClaimBody>,
+) -> ApiResult<(StatusCode, Json<ReceiptBody>)> {
+    let (member, evidence) = body.into_claim()?;
+    let receipt = orders.claim(&actor, &member, &evidence).await?;
+    answer(&orders, receipt).await
 }
 
 /// Shows a purchase by its number, with lines and why.

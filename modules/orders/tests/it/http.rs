@@ -63,6 +63,7 @@ const ALL: &str = "orders.read orders.record orders.refund";
 const PURCHASES: &str = "/api/open/v1/purchases";
 const BULK: &str = "/api/open/v1/purchases/bulk";
 const REFUNDS: &str = "/api/open/v1/refunds";
+const CLAIMS: &str = "/api/open/v1/purchases/claims";
 const UNLINKED: &str = "/api/open/v1/refunds/unlinked";
 const LOOKUP: &str = "/api/open/v1/purchases/lookup?source=pos&external_order_no=A-1001";
 
@@ -312,9 +313,9 @@ huika_testing::db_test! { migrations = migrations,
         let app = app(&shop);
         let anonymous = json!({"source": "pos", "external_order_no": "A-1", "paid": {"minor": 500, "currency": "CNY"}});
         let (status, receipt) = post(&app, PURCHASES, "k-1", &anonymous).await;
-        let id = receipt["id"].clone();
+        let (id, printed) = (receipt["id"].clone(), receipt["claim_code"].clone());
         let expected = json!({
-            "id": id, "member_id": null, "replayed": false, "points": null, "tier": null, "tier_before": null, "why": null,
+            "id": id, "claim_code": printed, "member_id": null, "replayed": false, "points": null, "tier": null, "tier_before": null, "why": null,
         });
         assert_eq!((status, receipt), (201, expected));
         let member = shop.member(1).await;
@@ -328,6 +329,34 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!((&receipt["tier"], &receipt["tier_before"]), (&Value::Null, &Value::Null));
         let (status, again) = post(&app, UNLINKED, "k-2", &body).await;
         assert_eq!((status, &again["id"]), (200, &receipt["id"]));
+    }
+
+    async fn an_anonymous_sale_is_claimed_by_its_receipt(cx) {
+        let shop = Shop::open(cx).await;
+        let app = app(&shop);
+        let (member, other) = (shop.member(1).await, shop.member(2).await);
+        let anonymous = json!({"source": "pos", "external_order_no": "A-1", "paid": {"minor": 26_800, "currency": "CNY"}});
+        let (_, receipt) = post(&app, PURCHASES, "k-1", &anonymous).await;
+        let by_code = json!({"member": {"member_id": member}, "claim_code": receipt["claim_code"]});
+        let by_receipt = |paid: i64| json!({
+            "member": {"customer_no": "customer-1"}, "source": "pos", "external_order_no": "A-1",
+            "paid": {"minor": paid, "currency": "CNY"}, "date": "2026-11-21",
+        });
+        let right = "orders.claim";
+        let send = async |body: &Value, rights: &str| {
+            let (status, answer) = send(&app, Method::POST, CLAIMS, rights, "", &body.to_string()).await;
+            (status, answer["code"].as_str().unwrap_or_default().to_owned(), answer)
+        };
+        assert_eq!(send(&by_code, "orders.record").await.0, 403);
+        assert_eq!(send(&by_receipt(1), right).await.1, "orders.claim_not_found");
+        let both = changed(by_receipt(26_800), "/claim_code", receipt["claim_code"].clone());
+        assert_eq!(send(&both, right).await.0, 422);
+        let (status, _, claimed) = send(&by_receipt(26_800), right).await;
+        assert_eq!((status, &claimed["points"]["change"]), (201, &json!(268)));
+        let (status, _, again) = send(&by_code, right).await;
+        assert_eq!((status, &again["id"], &again["replayed"]), (200, &claimed["id"], &json!(true)));
+        let elsewhere = changed(by_code, "/member/member_id", json!(other));
+        assert_eq!(send(&elsewhere, right).await.1, "orders.already_claimed");
     }
 
     async fn bad_input_is_a_problem_and_changes_nothing(cx) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod bulk;
+mod claims;
 mod file;
 mod http;
 mod import_online_retail;
