@@ -5,6 +5,7 @@
 //! and passes down: no other crate may read the wall clock or the system's randomness (clippy.toml).
 
 mod access;
+mod allocate;
 mod chain;
 mod clock;
 mod id;
@@ -17,6 +18,7 @@ mod rng;
 mod secret;
 mod time;
 
+pub use allocate::allocate;
 pub use access::{Actor, ActorKind, Denied, OPERATOR_PREFIX, Permission, StoreScope};
 pub use chain::Chain;
 pub use clock::{Clock, Stopwatch};

@@ -96,6 +96,26 @@ impl Rate {
         )
     }
 
+    /// `self × other` in lowest terms.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn times(self, other: Self) -> Result<Self, Overflow> {
+        let numerator = u64::from(self.numerator) * u64::from(other.numerator);
+        let denominator = u64::from(self.denominator) * u64::from(other.denominator);
+        let divisor = greatest_common_divisor(numerator, denominator).max(1);
+        Ok(Self {
+            numerator: u32::try_from(numerator / divisor).map_err(|_| Overflow)?,
+            denominator: u32::try_from(denominator / divisor).map_err(|_| Overflow)?,
+        })
+    }
+
+    /// Whether it is greater than another: 12/10 does not exceed 6/5.
+    pub fn exceeds(self, other: Self) -> bool {
+        u64::from(self.numerator) * u64::from(other.denominator)
+            > u64::from(other.numerator) * u64::from(self.denominator)
+    }
+
     /// `total × part ÷ whole`, rounded: a share pro rata.
     ///
     /// # Errors
@@ -106,6 +126,14 @@ impl Rate {
     pub fn pro_rata(total: i64, part: i64, whole: i64, rounding: Rounding) -> Result<i64, Overflow> {
         assert!(whole > 0, "a share of a whole of {whole}");
         divide(i128::from(total) * i128::from(part), i128::from(whole), rounding)
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
     }
 }
 

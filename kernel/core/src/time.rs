@@ -87,6 +87,13 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BusinessDate(Date);
 
+impl Default for BusinessDate {
+    /// 1970-01-01.
+    fn default() -> Self {
+        Self(Date::constant(1970, 1, 1))
+    }
+}
+
 impl BusinessDate {
     /// A date of the Gregorian calendar.
     ///
@@ -126,6 +133,44 @@ impl BusinessDate {
     /// The month, 1 to 12.
     pub fn month(self) -> i8 {
         self.0.month()
+    }
+
+    /// The day of the month, 1 to 31.
+    pub fn day(self) -> i8 {
+        self.0.day()
+    }
+
+    /// The day of the week, 1 for Monday to 7 for Sunday (ISO 8601).
+    pub fn weekday(self) -> i8 {
+        self.0.weekday().to_monday_one_offset()
+    }
+
+    /// The first date of its month.
+    pub fn start_of_month(self) -> Self {
+        Self(self.0.first_of_month())
+    }
+
+    /// The first date of its year.
+    pub fn start_of_year(self) -> Self {
+        Self(self.0.first_of_year())
+    }
+
+    /// The last date of its quarter.
+    pub fn end_of_quarter(self) -> Self {
+        let months_left = (3 - self.month() % 3) % 3;
+        self.plus_months(i32::from(months_left)).end_of_month()
+    }
+
+    /// Days since 1970-01-01: the form in which tables hold a date.
+    pub fn as_days(self) -> i64 {
+        let epoch = Date::constant(1970, 1, 1);
+        self.0.duration_since(epoch).as_hours() / 24
+    }
+
+    /// The date so many days after 1970-01-01.
+    pub fn from_days(days: i64) -> Self {
+        let epoch = Self(Date::constant(1970, 1, 1));
+        epoch.plus_days(i32::try_from(days).unwrap_or(i32::MAX))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Every difference between the engines, as pure functions from our SQL to theirs.
 //!
 //! Our SQL uses `?` for a parameter, `IN (??)` for a list parameter, a trailing `FOR UPDATE` for a row lock
-//! (SQLite has one writer and needs none) and `{int}` for the type that sums are cast to.
+//! (SQLite has one writer and needs none), a trailing `FOR CURRENT` for rows as they are committed now and not as
+//! an older snapshot of the transaction shows them, and `{int}` for the type that sums are cast to.
 
 use std::borrow::Cow;
 
@@ -31,6 +32,13 @@ pub(crate) fn render(engine: Engine, sql: &str, params: Params) -> Rendered {
     let sql = match sql.strip_suffix("FOR UPDATE") {
         Some(rest) if engine == Engine::Sqlite => rest.to_owned(),
         _ => sql,
+    };
+    // MySQL's default snapshot is as old as the first plain read of the transaction: rows that a lock waited for are
+    // read past it. PostgreSQL reads anew with each statement, and refuses the lock where it does not.
+    let sql = match (sql.strip_suffix("FOR CURRENT"), engine) {
+        (Some(rest), Engine::Mysql) => format!("{rest}LOCK IN SHARE MODE"),
+        (Some(rest), _) => rest.to_owned(),
+        (None, _) => sql,
     };
     let mut out = String::with_capacity(sql.len() + 16);
     let mut laid_out = Vec::with_capacity(params.len());
@@ -241,8 +249,47 @@ pub struct Insert {
     pub(crate) table: &'static str,
     pub(crate) columns: Cow<'static, [&'static str]>,
     pub(crate) rows: Vec<Params>,
-    /// Whether rows whose key exists are left alone instead of refused.
-    pub(crate) skip_existing: bool,
+    /// What becomes of a row whose key exists.
+    existing: Existing,
+}
+
+/// What an [`Insert`] does with a row whose key exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Refuse,
+    Skip,
+    Merge(Merge),
+}
+
+/// How a row is merged into the one that has its key. Columns that are neither key, sum nor greatest keep their
+/// value. Merging is relative, so that two transactions lose nothing of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// The primary key.
+    pub keys: &'static [&'static str],
+    /// Columns to which the new value is added.
+    pub sums: &'static [&'static str],
+    /// Columns that keep the greater value.
+    pub greatest: &'static [&'static str],
+}
+
+impl Merge {
+    fn tail(&self, engine: Engine, table: &str) -> String {
+        let sums = self.sums.iter().map(|column| match engine {
+            Engine::Mysql => format!("{column} = {column} + VALUES({column})"),
+            _ => format!("{column} = {table}.{column} + excluded.{column}"),
+        });
+        let greatest = self.greatest.iter().map(|column| match engine {
+            Engine::Mysql => format!("{column} = GREATEST({column}, VALUES({column}))"),
+            Engine::Postgres => format!("{column} = GREATEST({table}.{column}, excluded.{column})"),
+            Engine::Sqlite => format!("{column} = MAX({table}.{column}, excluded.{column})"),
+        });
+        let assign = sums.chain(greatest).collect::<Vec<_>>().join(", ");
+        match engine {
+            Engine::Mysql => format!(" ON DUPLICATE KEY UPDATE {assign}"),
+            _ => format!(" ON CONFLICT ({}) DO UPDATE SET {assign}", self.keys.join(", ")),
+        }
+    }
 }
 
 impl Insert {
@@ -252,7 +299,7 @@ impl Insert {
             table,
             columns: Cow::Borrowed(columns),
             rows: Vec::new(),
-            skip_existing: false,
+            existing: Existing::Refuse,
         }
     }
 
@@ -262,13 +309,20 @@ impl Insert {
             table,
             columns: Cow::Owned(columns),
             rows: Vec::new(),
-            skip_existing: false,
+            existing: Existing::Refuse,
         }
     }
 
     /// Leaves rows whose key exists as they are; the affected count tells how many were new.
     pub fn skip_existing(mut self) -> Self {
-        self.skip_existing = true;
+        self.existing = Existing::Skip;
+        self
+    }
+
+    /// Merges rows whose key exists into those that are there. One statement holds a key once at most; the
+    /// affected count means nothing then.
+    pub fn merging(mut self, merge: Merge) -> Self {
+        self.existing = Existing::Merge(merge);
         self
     }
 
@@ -287,15 +341,15 @@ impl Insert {
     /// in which a statement failed. Otherwise SQLite copies each page that a statement changes, to be able to undo it.
     pub(crate) fn render(self, engine: Engine) -> Vec<Rendered> {
         let columns = self.columns.join(", ");
-        let verb = match (engine, self.skip_existing) {
-            (Engine::Mysql, true) => "INSERT IGNORE",
-            (Engine::Sqlite, false) => "INSERT OR FAIL",
+        let verb = match (engine, self.existing) {
+            (Engine::Mysql, Existing::Skip) => "INSERT IGNORE",
+            (Engine::Sqlite, Existing::Refuse) => "INSERT OR FAIL",
             _ => "INSERT",
         };
-        let tail = if self.skip_existing && engine != Engine::Mysql {
-            " ON CONFLICT DO NOTHING"
-        } else {
-            ""
+        let tail = match self.existing {
+            Existing::Skip if engine != Engine::Mysql => " ON CONFLICT DO NOTHING".to_owned(),
+            Existing::Merge(merge) => merge.tail(engine, self.table),
+            _ => String::new(),
         };
         let head = format!("{verb} INTO {} ({columns})", self.table);
         if engine == Engine::Postgres {

@@ -33,8 +33,8 @@ pub use error::LedgerError;
 pub use post::Ledger;
 pub use read::{
     Balance, LotPlace, LotView, PostingReference, PostingView, StatementLine, asset_totals, balance,
-    balances, counter_totals, first_expiring, lots, posted_changes, posting, posting_references, statement,
-    stored_balances,
+    balances, counter_totals, first_expiring, lots, posted_changes, posted_total, posting,
+    posting_references, statement, stored_balances,
 };
 pub use verify::{VerifyFinding, VerifyReport, verify_in_tx};
 

@@ -465,3 +465,24 @@ pub async fn posted_changes(
         .map(|row| Ok((row.get("member_id")?, row.get("posting_id")?, row.get("moved")?)))
         .collect()
 }
+
+/// What all postings of some kinds gave less what they took back of an asset, for proofs.
+///
+/// # Errors
+/// When the database fails.
+pub async fn posted_total(
+    executor: &mut impl Executor,
+    asset: Asset,
+    posting_kinds: &[&str],
+) -> Result<i64, DbError> {
+    let kinds = [EntryKind::Earn, EntryKind::ReverseEarn, EntryKind::ClawBack];
+    let kinds = Param::Texts(kinds.iter().map(|kind| kind.name().to_owned()).collect());
+    let posting_kinds = Param::Texts(posting_kinds.iter().map(|kind| (*kind).to_owned()).collect());
+    let sql = "SELECT CAST(COALESCE(SUM(e.available_change + e.pending_change + e.held_change), 0) AS {int}) AS moved \
+         FROM ledger_entry e JOIN ledger_posting p ON p.member_id = e.member_id AND p.posting_id = e.posting_id \
+         WHERE e.asset = ? AND e.kind IN (??) AND p.kind IN (??)";
+    let row = executor
+        .fetch_one(sql, params![asset.code(), kinds, posting_kinds])
+        .await?;
+    row.get("moved")
+}

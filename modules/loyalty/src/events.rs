@@ -4,6 +4,8 @@ use huika_core::{MemberId, Timestamp};
 use huika_db::outbox::Event;
 use serde::{Deserialize, Serialize};
 
+use crate::TierReason;
+
 /// A member changed tier. For messages, journeys and statistics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierChanged {
@@ -13,6 +15,8 @@ pub struct TierChanged {
     pub from_tier: String,
     /// The code of the tier after.
     pub to_tier: String,
+    /// Why.
+    pub reason: TierReason,
     /// The growth value that decided.
     pub growth: i64,
     /// When.

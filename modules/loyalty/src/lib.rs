@@ -19,15 +19,13 @@ mod events;
 pub mod http;
 mod jobs;
 mod store;
+mod wire;
 
 pub use app::{
-    LoyaltyVerification, PointsCommand, PointsOperation, PointsOutcome, ProgramVersion, PurchaseToSettle,
-    RefundToSettle, Settled, Settling, Standing, StatementView, TierChange, TierProgress,
-    UnlinkedRefundToSettle,
+    LoyaltyVerification, PointsCommand, PointsOperation, PointsOutcome, PurchaseToSettle, RefundToSettle,
+    Settled, Settling, Standing, StatementView, TierChange, UnlinkedRefundToSettle, net_spend_of,
 };
-pub use domain::{
-    Award, ExpiryRule, RefundedLine, Rules, TakenBack, Tier, Trace, award, default_rules, tier_for,
-};
+pub use domain::*;
 pub use error::LoyaltyError;
 pub use events::TierChanged;
 pub use jobs::{SETTLE_QUEUE, SettleDue, schedules};
@@ -102,10 +100,15 @@ impl Loyalty {
 
 /// The tables of this module.
 pub fn migrations() -> Vec<Migration> {
-    vec![Migration {
+    let of = |number, name, sql| Migration {
         module: "loyalty",
-        number: 1,
-        name: "loyalty",
-        sql: include_str!("../migrations/0001_loyalty.sql"),
-    }]
+        number,
+        name,
+        sql,
+    };
+    vec![
+        of(1, "loyalty", include_str!("../migrations/0001_loyalty.sql")),
+        of(2, "activity", include_str!("../migrations/0002_activity.sql")),
+        of(3, "limits", include_str!("../migrations/0003_limits.sql")),
+    ]
 }

@@ -226,6 +226,21 @@ pub(crate) async fn member_states(
     Ok(states)
 }
 
+/// When the members with these ids registered; those that do not exist are missing.
+pub(crate) async fn member_registered(
+    executor: &mut impl Executor,
+    ids: &[MemberId],
+) -> Result<HashMap<MemberId, Timestamp>, DbError> {
+    let mut moments = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(LIST_ROWS) {
+        let sql = "SELECT member_id, registered_at FROM members_member WHERE member_id IN (??)";
+        for row in executor.fetch_all(sql, params![id_list(ids)]).await? {
+            moments.insert(row.get("member_id")?, row.get("registered_at")?);
+        }
+    }
+    Ok(moments)
+}
+
 /// Stores the phones of members who had none, each guarded by the version that was read.
 pub(crate) async fn member_update_phone(
     tx: &mut Tx<'_>,

@@ -114,24 +114,16 @@ impl Orders {
 
 /// The tables of this module.
 pub fn migrations() -> Vec<Migration> {
+    let of = |number, name, sql| Migration {
+        module: "orders",
+        number,
+        name,
+        sql,
+    };
     vec![
-        Migration {
-            module: "orders",
-            number: 1,
-            name: "orders",
-            sql: include_str!("../migrations/0001_orders.sql"),
-        },
-        Migration {
-            module: "orders",
-            number: 3,
-            name: "claim",
-            sql: include_str!("../migrations/0003_claim.sql"),
-        },
-        Migration {
-            module: "orders",
-            number: 4,
-            name: "claim_code",
-            sql: include_str!("../migrations/0004_claim_code.sql"),
-        },
+        of(1, "orders", include_str!("../migrations/0001_orders.sql")),
+        of(2, "growth", include_str!("../migrations/0002_growth.sql")),
+        of(3, "claim", include_str!("../migrations/0003_claim.sql")),
+        of(4, "claim_code", include_str!("../migrations/0004_claim_code.sql")),
     ]
 }

@@ -72,6 +72,7 @@ pub(crate) struct PurchaseRow {
     pub(crate) paid_minor: i64,
     pub(crate) refunded_minor: i64,
     pub(crate) points: i64,
+    pub(crate) growth: i64,
     pub(crate) tier_before: Option<String>,
     pub(crate) tier_after: Option<String>,
     pub(crate) earns: bool,
@@ -105,6 +106,7 @@ pub(crate) struct RefundRow {
     pub(crate) currency: Currency,
     pub(crate) amount_minor: i64,
     pub(crate) points: i64,
+    pub(crate) growth: i64,
     pub(crate) posting_id: Option<PostingId>,
 }
 
@@ -200,7 +202,7 @@ pub(crate) async fn ref_insert(tx: &mut Tx<'_>, refs: &[ExternalRef]) -> Result<
 }
 
 const PURCHASE_COLUMNS: &str = "member_id, purchase_id, identified, kind, source, external_no, channel, store_code, \
-     payment_method, placed_at, recorded_at, currency, paid_minor, refunded_minor, points, tier_before, tier_after, \
+     payment_method, placed_at, recorded_at, currency, paid_minor, refunded_minor, points, growth, tier_before, tier_after, \
      earns, posting_id";
 
 fn purchase_from(row: &Row) -> Result<PurchaseRow, DbError> {
@@ -220,6 +222,7 @@ fn purchase_from(row: &Row) -> Result<PurchaseRow, DbError> {
         paid_minor: row.get("paid_minor")?,
         refunded_minor: row.get("refunded_minor")?,
         points: row.get("points")?,
+        growth: row.get("growth")?,
         tier_before: row.get("tier_before")?,
         tier_after: row.get("tier_after")?,
         earns: row.get("earns")?,
@@ -304,6 +307,7 @@ pub(crate) async fn purchase_insert(
             "paid_minor",
             "refunded_minor",
             "points",
+            "growth",
             "tier_before",
             "tier_after",
             "earns",
@@ -327,6 +331,7 @@ pub(crate) async fn purchase_insert(
             row.paid_minor,
             row.refunded_minor,
             row.points,
+            row.growth,
             row.tier_before.as_ref(),
             row.tier_after.as_ref(),
             row.earns,
@@ -429,7 +434,7 @@ pub(crate) async fn purchase_add_refund(
 }
 
 const REFUND_COLUMNS: &str = "member_id, refund_id, identified, purchase_id, source, external_no, refunded_at, \
-     recorded_at, currency, amount_minor, points, posting_id";
+     recorded_at, currency, amount_minor, points, growth, posting_id";
 
 fn refund_from(row: &Row) -> Result<RefundRow, DbError> {
     Ok(RefundRow {
@@ -444,6 +449,7 @@ fn refund_from(row: &Row) -> Result<RefundRow, DbError> {
         currency: currency_from(row)?,
         amount_minor: row.get("amount_minor")?,
         points: row.get("points")?,
+        growth: row.get("growth")?,
         posting_id: row.get("posting_id")?,
     })
 }
@@ -500,6 +506,7 @@ pub(crate) async fn refund_insert(
             "currency",
             "amount_minor",
             "points",
+            "growth",
             "posting_id",
         ],
     );
@@ -516,6 +523,7 @@ pub(crate) async fn refund_insert(
             row.currency.code(),
             row.amount_minor,
             row.points,
+            row.growth,
             row.posting_id,
         ]);
     }
@@ -715,6 +723,8 @@ pub(crate) struct SettledDocument {
     pub(crate) posting_id: Option<PostingId>,
     /// What it adds to growth.
     pub(crate) growth: i64,
+    /// What it adds to the net spend that counts for tiers.
+    pub(crate) spend_minor: i64,
     /// The points that it says it gave, or wanted back where negative.
     pub(crate) points: i64,
 }
@@ -726,8 +736,8 @@ pub(crate) async fn documents_of(
 ) -> Result<Vec<SettledDocument>, DbError> {
     let members = || Param::Ints(members.iter().map(|id| id.as_i64()).collect());
     let mut documents = Vec::new();
-    let sql = "SELECT member_id, purchase_id AS document_id, posting_id, points, \
-         CASE WHEN kind = 1 AND earns = 1 THEN paid_minor ELSE 0 END AS growth FROM orders_purchase \
+    let sql = "SELECT member_id, purchase_id AS document_id, posting_id, points, growth, \
+         CASE WHEN kind = 1 AND earns = 1 THEN paid_minor ELSE 0 END AS spend FROM orders_purchase \
          WHERE member_id IN (??) AND identified = 1";
     for row in tx.fetch_all(sql, params![members()]).await? {
         documents.push(SettledDocument {
@@ -736,12 +746,13 @@ pub(crate) async fn documents_of(
             document_id: row.get("document_id")?,
             posting_id: row.get("posting_id")?,
             growth: row.get("growth")?,
+            spend_minor: row.get("spend")?,
             points: row.get("points")?,
         });
     }
     // What never counted is not taken back either.
-    let sql = "SELECT r.member_id, r.refund_id AS document_id, r.posting_id, r.points, \
-         CASE WHEN p.earns = 0 THEN 0 ELSE r.amount_minor END AS growth FROM orders_refund r \
+    let sql = "SELECT r.member_id, r.refund_id AS document_id, r.posting_id, r.points, r.growth, \
+         CASE WHEN p.earns = 0 THEN 0 ELSE r.amount_minor END AS spend FROM orders_refund r \
          LEFT JOIN orders_purchase p ON p.member_id = r.member_id AND p.purchase_id = r.purchase_id \
          WHERE r.member_id IN (??) AND r.identified = 1";
     for row in tx.fetch_all(sql, params![members()]).await? {
@@ -751,6 +762,7 @@ pub(crate) async fn documents_of(
             document_id: row.get("document_id")?,
             posting_id: row.get("posting_id")?,
             growth: -row.get::<i64>("growth")?,
+            spend_minor: -row.get::<i64>("spend")?,
             points: -row.get::<i64>("points")?,
         });
     }

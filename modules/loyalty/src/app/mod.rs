@@ -3,14 +3,14 @@
 mod points;
 mod program;
 mod settle;
+mod tally;
 mod verify;
 mod views;
 
 pub(crate) use points::Commanding;
 pub use points::{PointsCommand, PointsOperation, PointsOutcome};
 pub(crate) use program::ProgramCache;
-pub use program::ProgramVersion;
 pub(crate) use settle::Membership;
 pub use settle::{PurchaseToSettle, RefundToSettle, Settled, Settling, TierChange, UnlinkedRefundToSettle};
-pub use verify::LoyaltyVerification;
-pub use views::{Standing, StatementView, TierProgress};
+pub use verify::{LoyaltyVerification, net_spend_of};
+pub use views::{Standing, StatementView};

@@ -8,30 +8,13 @@ use huika_db::{
     audit::{AuditEntry, record_audit_in_tx},
 };
 
-use crate::{Loyalty, LoyaltyError, PUBLISH, READ, Rules, Tier, store, tier_for};
+use crate::{Loyalty, LoyaltyError, PUBLISH, ProgramVersion, READ, Rules, domain::version_at, store};
 
 /// How long a process trusts what it read.
 const CACHE_MS: i64 = 5_000;
 /// How long before it holds a version is published or withdrawn at the latest, so that every node knows by then:
 /// what they trust, and as much again for a slow commit and clocks that differ.
 const NOTICE_MS: i64 = 2 * CACHE_MS;
-
-/// A published version of the rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProgramVersion {
-    /// Counts from 1.
-    pub version: i64,
-    /// What holds.
-    pub rules: Rules,
-    /// From when on.
-    pub effective_from: Timestamp,
-    /// When it was published.
-    pub published_at: Timestamp,
-    /// By whom.
-    pub published_by: String,
-    /// Whether it was withdrawn before it held.
-    pub withdrawn: bool,
-}
 
 /// What this process knows of the published versions.
 #[derive(Default)]
@@ -80,11 +63,13 @@ impl Loyalty {
                         });
                     }
                     if let Some(last) = versions.iter().rev().find(|version| !version.withdrawn)
-                        && (last.effective_from >= effective_from || last.rules.currency != rules.currency)
+                        && (last.effective_from >= effective_from
+                            || last.rules.currency != rules.currency
+                            || last.rules.time_zone != rules.time_zone)
                     {
                         return Err(LoyaltyError::RulesInvalid {
-                            en: "a version begins after the one before it and keeps its currency.".into(),
-                            zh: "新版本须晚于上一版本生效，且不能更改币种。".into(),
+                            en: "a version begins after the one before it and keeps its currency and its time zone.".into(),
+                            zh: "新版本须晚于上一版本生效，且不能更改币种与时区。".into(),
                         });
                     }
                     let published = ProgramVersion {
@@ -212,26 +197,4 @@ impl Loyalty {
         }
         Ok(versions)
     }
-}
-
-/// The version that holds at a moment; the first for everything before it.
-pub(crate) fn version_at(
-    versions: &[ProgramVersion],
-    moment: Timestamp,
-) -> Result<&ProgramVersion, LoyaltyError> {
-    versions
-        .iter()
-        .rev()
-        .find(|version| !version.withdrawn && version.effective_from <= moment)
-        .or(versions.first())
-        .ok_or(LoyaltyError::NoProgram)
-}
-
-/// The tier that a stored code means by some rules. Where a version dropped it, it is the one that its threshold
-/// reaches: nobody falls to the bottom because a tier was renamed or merged with another.
-pub(crate) fn tier_by<'a>(versions: &[ProgramVersion], rules: &'a Rules, code: &str) -> &'a Tier {
-    rules.tier(code).unwrap_or_else(|| {
-        let dropped = versions.iter().rev().find_map(|version| version.rules.tier(code));
-        tier_for(rules, dropped.map_or(0, |tier| tier.threshold_minor))
-    })
 }

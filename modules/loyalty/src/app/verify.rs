@@ -8,7 +8,10 @@ use huika_ledger::VerifyReport;
 use serde::Serialize;
 
 use super::{Membership, TierChange};
-use crate::{Loyalty, LoyaltyError, store};
+use crate::{
+    Activity, Loyalty, LoyaltyError, RefundEffect,
+    store::{self, Reading},
+};
 
 /// Members per page.
 const PAGE: i64 = 200;
@@ -40,7 +43,7 @@ impl Loyalty {
                 return Ok(checked);
             };
             after = last.as_i64();
-            let memberships = store::membership_load(tx, &page).await?;
+            let memberships = store::membership_load(tx, &page, Reading::Seen).await?;
             let mut changes: HashMap<MemberId, Vec<TierChange>> = HashMap::new();
             for change in store::tier_changes_of(tx, &page).await? {
                 checked.tier_changes += 1;
@@ -63,20 +66,20 @@ fn check(
     report: &mut VerifyReport,
 ) {
     for pair in changes.windows(2) {
-        if pair[1].from_tier != pair[0].to_tier {
+        if pair[1].from_tier != pair[0].span.tier {
             report.find(
                 format!("loyalty_tier_change {member_id} {}", pair[1].change_id),
                 format!(
                     "it begins at {}, the change before it ended at {}",
-                    pair[1].from_tier, pair[0].to_tier
+                    pair[1].from_tier, pair[0].span.tier
                 ),
             );
         }
     }
-    let stored = membership.map(|membership| (membership.tier.as_str(), membership.tier_since));
+    let stored = membership.map(|membership| (membership.span.tier.as_str(), membership.span.from));
     let last = changes
         .last()
-        .map(|change| (change.to_tier.as_str(), change.effective_at));
+        .map(|change| (change.span.tier.as_str(), change.span.from));
     if stored != last {
         let words = |tier: Option<(&str, huika_core::Timestamp)>| {
             tier.map_or_else(
@@ -93,4 +96,25 @@ fn check(
             ),
         );
     }
+}
+
+/// The net spend that counts for the tiers of some members, for proofs of those who recorded it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn net_spend_of(
+    tx: &mut Tx<'_>,
+    members: &[MemberId],
+) -> Result<HashMap<MemberId, i64>, LoyaltyError> {
+    let activities = store::activity_load(tx, members, Reading::Seen).await?;
+    let net = |activity: &Activity| -> i64 {
+        let days = activity
+            .days()
+            .map(|(_, day)| day.counted(RefundEffect::AtEvaluation));
+        days.map(|metrics| metrics.spend_minor).sum()
+    };
+    Ok(activities
+        .iter()
+        .map(|(member_id, (activity, _))| (*member_id, net(activity)))
+        .collect())
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use huika_core::{Actor, Bilingual, MemberId, Timestamp};
+use huika_core::{Actor, Bilingual, BusinessDate, MemberId, Timestamp};
 use huika_ledger::{Asset, Balance, LotPlace, LotView, StatementLine};
 
-use super::{
-    program::{tier_by, version_at},
-    settle::TierChange,
+use super::settle::{TierChange, by_anniversary};
+use crate::{
+    Loyalty, LoyaltyError, Member, READ, TierProgress, Trace, advance,
+    domain::{TakenBack, progress, tier_by, version_at},
+    store::{self, Reading},
 };
-use crate::{Loyalty, LoyaltyError, READ, Trace, domain::TakenBack, store};
 
 /// Most tier changes that are shown of one member.
 const MAX_TIER_CHANGES: i64 = 200;
@@ -23,34 +24,6 @@ pub struct Standing {
     pub tier: TierProgress,
     /// The points that expire first, with their date.
     pub expiring_next: Option<(i64, Timestamp)>,
-}
-
-/// A member's tier and the way to the next one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TierProgress {
-    /// The code of the tier.
-    pub code: String,
-    /// Its name.
-    pub name: Bilingual,
-    /// Since when. `None`: since registration.
-    pub since: Option<Timestamp>,
-    /// Growth value: net spend in minor units.
-    pub growth: i64,
-    /// The next tier with its name, threshold and what is missing. `None` at the top.
-    pub next: Option<NextTier>,
-}
-
-/// The tier above.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NextTier {
-    /// Its code.
-    pub code: String,
-    /// Its name.
-    pub name: Bilingual,
-    /// The growth value from which a member belongs to it.
-    pub threshold: i64,
-    /// What is missing.
-    pub missing: i64,
 }
 
 /// One line of a statement with its why.
@@ -102,57 +75,42 @@ impl Loyalty {
         balances: &BTreeMap<Asset, Balance>,
         now: Timestamp,
     ) -> Result<TierProgress, LoyaltyError> {
-        let membership = store::membership_load(&mut &self.db, &[member_id])
+        let versions = self.versions().await?;
+        let (db, ids) = (&mut &self.db, [member_id]);
+        let membership = store::membership_load(db, &ids, Reading::Seen)
             .await?
             .remove(&member_id);
+        let activity = store::activity_load(db, &ids, Reading::Seen)
+            .await?
+            .remove(&member_id);
+        let rules = &version_at(&versions, now)?.rules;
+        let joined_at = if by_anniversary(&versions) {
+            self.members.registered_in_tx(db, &ids).await?.remove(&member_id)
+        } else {
+            None
+        };
+        let activity = activity.map(|(activity, _)| activity).unwrap_or_default();
+        let mut member = Member {
+            joined_on: joined_at.map_or_else(BusinessDate::default, |at| rules.calendar().date_of(at)),
+            activity: &activity,
+            span: membership.map(|membership| membership.span),
+        };
+        // What is due is true before the job writes it down.
+        advance(&versions, &mut member, now)?;
         let growth = balances
             .get(&Asset::Growth)
             .map_or(0, |balance| balance.available);
-        let code = membership.as_ref().map(|membership| membership.tier.clone());
-        let since = membership.map(|membership| membership.tier_since);
-        self.progress_of(code, since, growth, now).await
+        Ok(progress(&versions, rules, &member, growth, now))
     }
 
-    /// The progress of a known tier and growth value.
-    pub(crate) async fn progress_of(
-        &self,
-        code: Option<String>,
-        since: Option<Timestamp>,
-        growth: i64,
-        now: Timestamp,
-    ) -> Result<TierProgress, LoyaltyError> {
-        let versions = self.versions().await?;
-        let rules = &version_at(&versions, now)?.rules;
-        let tier = match code {
-            Some(code) => tier_by(&versions, rules, &code),
-            None => &rules.tiers[0],
-        };
-        let above = rules
-            .tiers
-            .iter()
-            .skip_while(|other| other.code != tier.code)
-            .nth(1);
-        Ok(TierProgress {
-            code: tier.code.clone(),
-            name: tier.name.clone(),
-            since,
-            growth,
-            next: above.map(|next| NextTier {
-                code: next.code.clone(),
-                name: next.name.clone(),
-                threshold: next.threshold_minor,
-                missing: (next.threshold_minor - growth).max(0),
-            }),
-        })
-    }
-
-    /// The progress after a settlement, from what the settlement answered.
+    /// A member's progress as it is now, for callers that have authorized their actor.
     ///
     /// # Errors
-    /// [`LoyaltyError::NoProgram`].
-    pub async fn progress_after(&self, tier: &str, growth: i64) -> Result<TierProgress, LoyaltyError> {
-        self.progress_of(Some(tier.to_owned()), None, growth, self.db.clock().now())
-            .await
+    /// [`LoyaltyError::NoProgram`], or when the database fails.
+    pub async fn progress_now(&self, member_id: MemberId) -> Result<TierProgress, LoyaltyError> {
+        let now = self.db.clock().now();
+        let balances = huika_ledger::balances(&mut &self.db, &self.ids, member_id, now).await?;
+        self.progress(member_id, &balances, now).await
     }
 
     /// The lots of a member's points, earliest expiry first: at most `limit` of those after `after`.

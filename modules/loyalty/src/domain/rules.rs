@@ -1,208 +1,244 @@
-//! The rules of a programme, as an operator publishes them.
+//! The rules of a programme, as an operator publishes them. Their form is that of the API and of the database.
 
-use huika_core::{Bilingual, BusinessDate, Calendar, Currency, Rate, Rounding, Timestamp};
+use huika_core::{Bilingual, Calendar, Currency, Rate, Rounding, Timestamp};
 use huika_ledger::NegativePolicy;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::LoyaltyError;
-
-/// Most tiers of a programme.
-const MAX_TIERS: usize = 20;
-const MAX_PENDING_DAYS: u16 = 365;
-const MAX_EXPIRY_MONTHS: u16 = 240;
+use super::{
+    ActivityRule, CapPeriod, Caps, CheckInRule, ExpiryRule, Promotion, Qualification, Release, Thresholds,
+    WHOLE_PROGRAM,
+};
+use crate::wire::{BilingualForm, NegativePolicyForm, RateForm, RoundingForm};
 
 /// One version of a programme.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// The zone of the programme's business dates, for example `Asia/Shanghai`.
+    /// The zone of the programme's business dates. It stays for good.
+    #[schema(min_length = 1, max_length = 64, example = "Asia/Shanghai")]
     pub time_zone: String,
-    /// The currency of purchases; others are refused.
+    /// The currency of purchases; others are refused. It stays for good.
+    #[schema(value_type = String, min_length = 3, max_length = 3, example = "CNY")]
     pub currency: Currency,
     /// Points per minor unit: 1/100 is one point per yuan.
+    #[schema(value_type = RateForm)]
     pub points_rate: Rate,
+    /// Growth value per minor unit.
+    #[serde(default = "one")]
+    #[schema(value_type = RateForm)]
+    pub growth_rate: Rate,
     /// How the part that a multiplier adds becomes whole.
+    #[schema(value_type = RoundingForm)]
     pub bonus_rounding: Rounding,
     /// Days from the purchase until its points can be spent. A refund within them touches no spendable point.
+    #[schema(maximum = 365, example = 7)]
     pub pending_days: u16,
+    /// What else sets them free.
+    #[serde(default)]
+    pub release: Release,
     /// When points are lost.
     pub expiry: ExpiryRule,
     /// When a refund takes back more points than the member has.
+    #[schema(value_type = NegativePolicyForm)]
     pub claw_back: NegativePolicy,
     /// Days that points live on which return from a refund after their date. 0: they lapse at once.
+    #[schema(maximum = 365, example = 30)]
     pub grace_days: u16,
-    /// From the lowest to the highest. The first begins at zero.
+    /// From the lowest to the highest. The first asks for nothing.
+    #[schema(min_items = 1, max_items = 20)]
     pub tiers: Vec<Tier>,
+    /// How tiers are reached, kept and lost.
+    #[serde(default)]
+    pub qualification: Qualification,
+    /// The tier that decides the multiplier of the order that lifts the member.
+    #[serde(default)]
+    pub lifting_order: LiftingOrder,
+    /// Promotions on purchases, in the order in which they are applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 50)]
+    pub promotions: Vec<Promotion>,
+    /// What members earn by what they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 50)]
+    pub activities: Vec<ActivityRule>,
+    /// The daily check-in. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_in: Option<CheckInRule>,
+    /// What one member earns of points altogether; grants by hand and returns do not count.
+    #[serde(default)]
+    pub caps: Caps,
+    /// How birthdays are kept.
+    #[serde(default)]
+    pub birthday: BirthdayRule,
+    /// Days between the publication of rules that are worse for members and the date from which they hold.
+    #[serde(default = "notice_days")]
+    #[schema(maximum = 365, example = 7)]
+    pub notice_days: u16,
+    /// How many days before points expire the member is told.
+    #[serde(default = "reminder_days")]
+    #[schema(max_items = 5, example = json!([30, 7, 1]))]
+    pub reminder_days: Vec<u16>,
 }
 
-/// A tier by net spend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+fn one() -> Rate {
+    Rate::ONE
+}
+
+/// What a shop announces its rules by unless it says otherwise: the week that platforms use for public notice.
+fn notice_days() -> u16 {
+    7
+}
+
+fn reminder_days() -> Vec<u16> {
+    vec![30, 7, 1]
+}
+
+/// A tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
-    /// Stable, at most 32 lower-case letters, digits and underscores.
+    /// Stable.
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[a-z0-9_]{1,32}$",
+        example = "silver"
+    )]
     pub code: String,
     /// What people call it.
+    #[schema(value_type = BilingualForm)]
     pub name: Bilingual,
-    /// The growth value from which a member belongs to it, in minor units of net spend.
-    pub threshold_minor: i64,
+    /// What reaches it. Every tier but the first names the same metrics.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+    /// What keeps it. Absent: the same as reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Thresholds>,
     /// What base points are multiplied by.
+    #[schema(value_type = RateForm)]
     pub multiplier: Rate,
+    /// What else it brings.
+    #[serde(default)]
+    pub benefits: Benefits,
 }
 
-/// When points are lost. Always at the end of a business date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ExpiryRule {
-    /// Never.
-    Never,
-    /// So many days after the purchase.
-    DaysAfter {
-        /// How many.
-        days: u16,
-    },
-    /// At the end of the month that lies so many months after the purchase.
-    EndOfMonthAfter {
-        /// How many.
-        months: u16,
-    },
-    /// At the end of the year that lies so many years after the purchase.
-    EndOfYearAfter {
-        /// How many.
-        years: u8,
-    },
+/// Which tier counts for the order that lifts a member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LiftingOrder {
+    /// The one before.
+    #[default]
+    Before,
+    /// The one that it reaches.
+    After,
 }
 
-impl ExpiryRule {
-    /// The last business date of points earned on a date.
-    pub fn last_date(self, earned_on: BusinessDate) -> Option<BusinessDate> {
-        match self {
-            Self::Never => None,
-            Self::DaysAfter { days } => Some(earned_on.plus_days(days.into())),
-            Self::EndOfMonthAfter { months } => Some(earned_on.plus_months(months.into()).end_of_month()),
-            Self::EndOfYearAfter { years } => {
-                Some(earned_on.plus_months(i32::from(years) * 12).end_of_year())
-            }
+/// What a tier brings beside its multiplier (S1-62 to S1-65, S2-15 to S2-19).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Benefits {
+    /// What a member pays of a price, in basis points: 9500 is 95 折, 10000 no discount.
+    #[schema(minimum = 1, maximum = 10_000, example = 9_500)]
+    pub price_bp: u16,
+    /// What the member is given for the birthday.
+    pub birthday: BirthdayBenefit,
+    /// How the member is served.
+    pub service: ServiceLevel,
+    /// Hours that the member sees new goods before everybody else.
+    #[schema(maximum = 8_760, example = 24)]
+    pub early_access_hours: u16,
+    /// Whether the member is invited to the shop's events.
+    pub invitations: bool,
+    /// The colour of the card, `#rrggbb`.
+    #[schema(pattern = "^#[0-9a-f]{6}$", example = "#c9ccd1")]
+    pub card_colour: String,
+}
+
+impl Default for Benefits {
+    fn default() -> Self {
+        Self {
+            price_bp: 10_000,
+            birthday: BirthdayBenefit::default(),
+            service: ServiceLevel::default(),
+            early_access_hours: 0,
+            invitations: false,
+            card_colour: "#8a5a3b".to_owned(),
         }
     }
+}
+
+/// How a member is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceLevel {
+    /// In turn.
+    #[default]
+    Standard,
+    /// Before others.
+    Priority,
+    /// By an adviser of their own.
+    Adviser,
+}
+
+/// What a tier gives for the birthday.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BirthdayBenefit {
+    /// Points.
+    #[schema(minimum = 0, maximum = 1_000_000, example = 100)]
+    pub points: i64,
+    /// A present that the member fetches in a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BilingualForm>)]
+    pub present: Option<Bilingual>,
+    /// The codes of coupon templates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 10)]
+    pub coupons: Vec<String>,
+}
+
+impl BirthdayBenefit {
+    /// Whether it gives nothing.
+    pub fn is_empty(&self) -> bool {
+        self.points == 0 && self.present.is_none() && self.coupons.is_empty()
+    }
+}
+
+/// How birthdays are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BirthdayRule {
+    /// The day on which those born on 29 February have it in other years.
+    pub leap_day: LeapDay,
+    /// Days from the birthday within which what is given can be used, and within which it is given late.
+    #[schema(minimum = 1, maximum = 366, example = 30)]
+    pub valid_days: u16,
+}
+
+impl Default for BirthdayRule {
+    fn default() -> Self {
+        Self {
+            leap_day: LeapDay::February28,
+            valid_days: 30,
+        }
+    }
+}
+
+/// Where 29 February falls in a year without one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeapDay {
+    /// The day before.
+    #[default]
+    #[serde(rename = "february_28")]
+    February28,
+    /// The day after.
+    #[serde(rename = "march_1")]
+    March1,
 }
 
 impl Rules {
-    /// Checks what a form cannot: tiers without gaps and falling thresholds, limits, the zone.
-    ///
-    /// # Errors
-    /// [`LoyaltyError::RulesInvalid`] that says what to change.
-    pub fn validate(&self) -> Result<(), LoyaltyError> {
-        let refuse = |en: String, zh: String| Err(LoyaltyError::RulesInvalid { en, zh });
-        if let Err(error) = Calendar::try_new(&self.time_zone) {
-            return refuse(
-                error.to_string(),
-                format!("时区 {} 无效，例如 Asia/Shanghai。", self.time_zone),
-            );
-        }
-        if self.pending_days > MAX_PENDING_DAYS || self.grace_days > MAX_PENDING_DAYS {
-            return refuse(
-                format!("pending and grace days are at most {MAX_PENDING_DAYS}."),
-                format!("待生效天数与宽限天数最多 {MAX_PENDING_DAYS} 天。"),
-            );
-        }
-        let months = match self.expiry {
-            ExpiryRule::EndOfMonthAfter { months } => months,
-            ExpiryRule::EndOfYearAfter { years } => u16::from(years) * 12,
-            ExpiryRule::Never | ExpiryRule::DaysAfter { .. } => 0,
-        };
-        if months > MAX_EXPIRY_MONTHS {
-            return refuse(
-                "points expire within 20 years or never.".into(),
-                "积分有效期最长 20 年，或设为永不过期。".into(),
-            );
-        }
-        if !self.points_open_before_they_expire() {
-            return refuse(
-                "points would expire before they can be spent: shorten the pending days or lengthen the expiry.".into(),
-                "积分在可用之前就会过期：请缩短待生效天数或延长有效期。".into(),
-            );
-        }
-        if self.points_rate.numerator() > 1_000_000 {
-            return refuse("the points rate is too high.".into(), "积分比例过高。".into());
-        }
-        let Some(first) = self.tiers.first().filter(|_| self.tiers.len() <= MAX_TIERS) else {
-            return refuse(
-                format!("a programme has 1 to {MAX_TIERS} tiers."),
-                format!("等级数量应为 1 到 {MAX_TIERS} 个。"),
-            );
-        };
-        if first.threshold_minor != 0 {
-            return refuse(
-                "the first tier begins at 0.".into(),
-                "第一个等级的门槛必须为 0。".into(),
-            );
-        }
-        for (at, tier) in self.tiers.iter().enumerate() {
-            let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            if !(1..=32).contains(&tier.code.len()) || !tier.code.bytes().all(known) {
-                return refuse(
-                    format!(
-                        "the code {:?} has 1 to 32 lower-case letters, digits and underscores.",
-                        tier.code
-                    ),
-                    format!("等级代码 {:?} 应为 1 到 32 位小写字母、数字或下划线。", tier.code),
-                );
-            }
-            if tier.name.zh.is_empty()
-                || tier.name.en.is_empty()
-                || tier.name.zh.len().max(tier.name.en.len()) > 90
-            {
-                return refuse(
-                    format!("tier {} needs a short name in both languages.", tier.code),
-                    format!("等级 {} 需要中英文名称。", tier.code),
-                );
-            }
-            let before = &self.tiers[..at];
-            if before.iter().any(|other| other.code == tier.code) {
-                return refuse(
-                    format!("the code {} occurs twice.", tier.code),
-                    format!("等级代码 {} 重复。", tier.code),
-                );
-            }
-            if before
-                .last()
-                .is_some_and(|lower| lower.threshold_minor >= tier.threshold_minor)
-            {
-                return refuse(
-                    format!(
-                        "the threshold of {} must lie above that of the tier before it.",
-                        tier.code
-                    ),
-                    format!("等级 {} 的门槛必须高于前一等级。", tier.code),
-                );
-            }
-            if tier.multiplier.numerator() < tier.multiplier.denominator()
-                || tier.multiplier.numerator() / tier.multiplier.denominator() > 100
-            {
-                return refuse(
-                    format!("the multiplier of {} lies between 1 and 100.", tier.code),
-                    format!("等级 {} 的积分倍数应在 1 到 100 之间。", tier.code),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether points can be spent on at least their last date, whatever day they are earned on.
-    fn points_open_before_they_expire(&self) -> bool {
-        // Four years hold every kind of day: ends of months and years, and 29 February.
-        const DAYS: i32 = 4 * 366;
-        let Ok(first) = BusinessDate::try_new(2028, 1, 1) else {
-            return false;
-        };
-        (0..DAYS).map(|day| first.plus_days(day)).all(|earned_on| {
-            let opens_on = earned_on.plus_days(self.pending_days.into());
-            self.expiry
-                .last_date(earned_on)
-                .is_none_or(|last| opens_on <= last)
-        })
-    }
-
     /// The calendar of the programme.
     pub fn calendar(&self) -> Calendar {
         // Published rules were validated, zone included.
@@ -212,6 +248,26 @@ impl Rules {
     /// A tier by its code; absent where another version has it.
     pub fn tier(&self, code: &str) -> Option<&Tier> {
         self.tiers.iter().find(|tier| tier.code == code)
+    }
+
+    /// The place of a tier, 0 for the lowest.
+    pub fn position(&self, code: &str) -> Option<usize> {
+        self.tiers.iter().position(|tier| tier.code == code)
+    }
+
+    /// The limits that are counted under a code: of a promotion, of an activity or of the whole programme.
+    pub fn limits_of(&self, code: &str) -> Box<dyn Iterator<Item = (CapPeriod, i64)> + '_> {
+        if code == WHOLE_PROGRAM {
+            return Box::new(self.caps.set());
+        }
+        let promotion = self.promotions.iter().find(|one| one.code == code);
+        let activity = self.activities.iter().find(|one| one.code == code);
+        Box::new(
+            promotion
+                .into_iter()
+                .flat_map(Promotion::limits)
+                .chain(activity.into_iter().flat_map(ActivityRule::limits)),
+        )
     }
 
     /// When points of a purchase become available and when they expire.
@@ -225,94 +281,75 @@ impl Rules {
     }
 }
 
-/// What a shop starts with: ¥1 is one point, three tiers at ¥0, ¥1,000 and ¥5,000 (S1-62, S1-63, S1-67).
+/// What a shop starts with: ¥1 is one point, three tiers at ¥0, ¥1,000 and ¥5,000 of net spend with ×1, ×1.2 and
+/// ×1.5, and 100, 95 and 88 折 (S1-62, S1-63, S1-67).
 pub fn default_rules() -> Rules {
-    let tier = |code: &str, zh: &str, en: &str, threshold_minor, multiplier| Tier {
+    let tier = |code: &str, zh: &str, en: &str, spend: Option<i64>, multiplier, benefits| Tier {
         code: code.to_owned(),
         name: Bilingual::new(zh, en),
-        threshold_minor,
+        thresholds: spend.map_or_else(Thresholds::default, Thresholds::spend),
+        retention: None,
         multiplier,
+        benefits,
     };
     let rate = |numerator, denominator| Rate::try_new(numerator, denominator).unwrap_or(Rate::ONE);
+    let birthday = |points| BirthdayBenefit {
+        points,
+        ..BirthdayBenefit::default()
+    };
+    let silver = Benefits {
+        price_bp: 9_500,
+        birthday: birthday(100),
+        service: ServiceLevel::Priority,
+        card_colour: "#c9ccd1".to_owned(),
+        ..Benefits::default()
+    };
+    let gold = Benefits {
+        price_bp: 8_800,
+        birthday: birthday(300),
+        service: ServiceLevel::Adviser,
+        early_access_hours: 24,
+        invitations: true,
+        card_colour: "#d4af37".to_owned(),
+    };
     Rules {
         time_zone: "Asia/Shanghai".to_owned(),
         currency: Currency::CNY,
         points_rate: rate(1, 100),
+        growth_rate: Rate::ONE,
         bonus_rounding: Rounding::HalfUp,
         pending_days: 0,
+        release: Release::Date,
         expiry: ExpiryRule::EndOfYearAfter { years: 1 },
         claw_back: NegativePolicy::GoNegative { limit: 100_000 },
         grace_days: 30,
         tiers: vec![
-            tier("bronze", "青铜会员", "Bronze", 0, Rate::ONE),
-            tier("silver", "白银会员", "Silver", 100_000, rate(12, 10)),
-            tier("gold", "黄金会员", "Gold", 500_000, rate(15, 10)),
+            tier(
+                "bronze",
+                "青铜会员",
+                "Bronze",
+                None,
+                Rate::ONE,
+                Benefits::default(),
+            ),
+            tier(
+                "silver",
+                "白银会员",
+                "Silver",
+                Some(100_000),
+                rate(12, 10),
+                silver,
+            ),
+            tier("gold", "黄金会员", "Gold", Some(500_000), rate(15, 10), gold),
         ],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_that_contradict_themselves_are_refused() {
-        assert!(default_rules().validate().is_ok());
-        let refused = |change: fn(&mut Rules)| {
-            let mut rules = default_rules();
-            change(&mut rules);
-            rules.validate().is_err()
-        };
-        assert!(refused(|rules| rules.tiers.clear()));
-        assert!(refused(|rules| rules.tiers[0].threshold_minor = 1));
-        assert!(refused(|rules| rules.tiers[2].threshold_minor = 100_000));
-        assert!(refused(|rules| rules.tiers[1].code = "gold".into()));
-        assert!(refused(
-            |rules| rules.tiers[1].multiplier = Rate::try_new(1, 2).unwrap_or(Rate::ONE)
-        ));
-        assert!(refused(|rules| rules.time_zone = "Mars".into()));
-        assert!(refused(|rules| rules.pending_days = 366));
-    }
-
-    #[test]
-    fn points_must_open_before_they_expire() {
-        let table = [
-            // pending days, expiry, possible
-            (7, ExpiryRule::DaysAfter { days: 7 }, true),
-            (8, ExpiryRule::DaysAfter { days: 7 }, false),
-            (0, ExpiryRule::EndOfMonthAfter { months: 0 }, true),
-            // Earned on the last day of a month.
-            (1, ExpiryRule::EndOfMonthAfter { months: 0 }, false),
-            // From 31 January to 28 February.
-            (28, ExpiryRule::EndOfMonthAfter { months: 1 }, true),
-            (29, ExpiryRule::EndOfMonthAfter { months: 1 }, false),
-            (1, ExpiryRule::EndOfYearAfter { years: 0 }, false),
-            (365, ExpiryRule::EndOfYearAfter { years: 1 }, true),
-            (365, ExpiryRule::Never, true),
-        ];
-        for (pending_days, expiry, possible) in table {
-            let mut rules = default_rules();
-            (rules.pending_days, rules.expiry) = (pending_days, expiry);
-            assert_eq!(rules.validate().is_ok(), possible, "{pending_days} {expiry:?}");
-        }
-    }
-
-    #[test]
-    fn expiry_falls_on_the_end_of_its_date() {
-        let date: BusinessDate = "2028-02-29".parse().unwrap();
-        let table = [
-            (ExpiryRule::Never, None),
-            (ExpiryRule::DaysAfter { days: 1 }, Some("2028-03-01")),
-            (ExpiryRule::EndOfMonthAfter { months: 0 }, Some("2028-02-29")),
-            (ExpiryRule::EndOfMonthAfter { months: 12 }, Some("2029-02-28")),
-            (ExpiryRule::EndOfYearAfter { years: 1 }, Some("2029-12-31")),
-        ];
-        for (rule, last) in table {
-            assert_eq!(
-                rule.last_date(date).map(|date| date.to_string()).as_deref(),
-                last,
-                "{rule:?}"
-            );
-        }
+        qualification: Qualification::default(),
+        lifting_order: LiftingOrder::Before,
+        promotions: Vec::new(),
+        activities: Vec::new(),
+        check_in: None,
+        caps: Caps::default(),
+        birthday: BirthdayRule::default(),
+        notice_days: notice_days(),
+        reminder_days: reminder_days(),
     }
 }

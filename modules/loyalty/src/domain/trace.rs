@@ -5,6 +5,8 @@
 use huika_core::{Bilingual, BusinessDate, Currency, Money, Rate, Rounding};
 use serde::{Deserialize, Serialize};
 
+use super::{Effect, Limited};
+
 /// The why of a posting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
@@ -50,17 +52,149 @@ pub struct PurchaseTrace {
     pub multiplier: Rate,
     /// How its part became whole.
     pub bonus_rounding: Rounding,
-    /// What the multiplier added.
+    /// What the tier's multiplier added.
     pub bonus: i64,
+    /// The lines, put together by what applies to them. Empty: everything at the rate of the programme, without
+    /// promotions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartTrace>,
+    /// The promotions in the order in which they were applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promotions: Vec<PromotionTrace>,
+    /// The cap of the programme that cut the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
     /// All points.
     pub points: i64,
+    /// Growth value per minor unit.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub growth_rate: Rate,
+    /// Growth value.
+    #[serde(default)]
+    pub growth: i64,
     /// The state of the member that forbids earning, in words. `None`: nothing forbids it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Bilingual>,
+    /// Whether the points wait for the confirmation of the purchase.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_confirmation: bool,
     /// The first date on which they can be spent. `None`: at once.
     pub available_on: Option<BusinessDate>,
     /// The last date on which they can be spent. `None`: any.
     pub last_on: Option<BusinessDate>,
+}
+
+fn one() -> Rate {
+    Rate::ONE
+}
+
+fn is_one(rate: &Rate) -> bool {
+    *rate == Rate::ONE
+}
+
+/// Lines of a purchase to which the same applies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartTrace {
+    /// What was paid for them.
+    pub paid_minor: i64,
+    /// Points per minor unit.
+    pub points_rate: Rate,
+    /// The promotion that gave the rate. `None`: the programme.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_name: Option<Bilingual>,
+    /// Points by the rate.
+    pub base: i64,
+    /// Which of the purchase's promotions apply, by their place.
+    pub promotions: Vec<usize>,
+}
+
+/// A promotion that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionTrace {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: Bilingual,
+    /// What it does.
+    pub effect: Effect,
+    /// What it granted.
+    pub points: i64,
+    /// The limit that cut it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
+}
+
+impl PurchaseTrace {
+    /// The points, computed again from the stored inputs.
+    fn recompute(&self) -> i64 {
+        if self.withheld.is_some() || self.paid_minor <= 0 {
+            return 0;
+        }
+        let whole = [PartTrace {
+            paid_minor: self.paid_minor,
+            points_rate: self.points_rate,
+            rate_name: None,
+            base: self.base,
+            promotions: Vec::new(),
+        }];
+        let parts = if self.parts.is_empty() {
+            &whole[..]
+        } else {
+            &self.parts[..]
+        };
+        let base_of = |part: &PartTrace| {
+            part.points_rate
+                .apply(part.paid_minor, Rounding::Floor)
+                .unwrap_or_default()
+        };
+        let mut multipliers = vec![self.multiplier; parts.len()];
+        let bonus = |multipliers: &[Rate]| -> i64 {
+            let bonuses = parts.iter().zip(multipliers).map(|(part, multiplier)| {
+                multiplier
+                    .apply_excess(base_of(part), self.bonus_rounding)
+                    .unwrap_or_default()
+            });
+            bonuses.sum()
+        };
+        let mut before = bonus(&multipliers);
+        let mut points = parts.iter().map(base_of).sum::<i64>() + before;
+        for (at, promotion) in self.promotions.iter().enumerate() {
+            let mut wanted = match promotion.effect {
+                Effect::Add { points } => points,
+                _ => 0,
+            };
+            for (part, current) in parts.iter().zip(&mut multipliers) {
+                if !part.promotions.contains(&at) {
+                    continue;
+                }
+                match promotion.effect {
+                    Effect::Multiply { multiplier } => {
+                        *current = current.times(multiplier).unwrap_or(*current)
+                    }
+                    Effect::AtLeast { multiplier } if multiplier.exceeds(*current) => *current = multiplier,
+                    _ => {}
+                }
+            }
+            let after = bonus(&multipliers);
+            wanted += after - before;
+            before = after;
+            points += promotion
+                .limited
+                .map_or(wanted, |limited| limited.left.min(wanted));
+        }
+        self.limited.map_or(points, |limited| limited.left.min(points))
+    }
+
+    /// The points before the cap of the programme.
+    fn wanted(&self) -> i64 {
+        self.base
+            + self.bonus
+            + self
+                .promotions
+                .iter()
+                .map(|promotion| promotion.points)
+                .sum::<i64>()
+    }
 }
 
 /// The inputs of a refund's share.
@@ -136,17 +270,7 @@ impl Trace {
     /// The points that the posting adds, or takes back when negative, computed again from the stored inputs.
     pub fn recompute(&self) -> i64 {
         match self {
-            Self::Purchase(trace) if trace.withheld.is_some() => 0,
-            Self::Purchase(trace) => {
-                let base = trace
-                    .points_rate
-                    .apply(trace.paid_minor, Rounding::Floor)
-                    .unwrap_or_default();
-                base + trace
-                    .multiplier
-                    .apply_excess(base, trace.bonus_rounding)
-                    .unwrap_or_default()
-            }
+            Self::Purchase(trace) => trace.recompute(),
             Self::Refund(trace) => -trace.lines.iter().map(RefundedLine::points_back).sum::<i64>(),
             Self::UnlinkedRefund(trace) => -trace
                 .points_rate
@@ -189,25 +313,61 @@ fn explain_purchase(trace: &PurchaseTrace) -> Bilingual {
             ),
         );
     }
-    let sign = trace.currency.sign();
-    let (per_zh, per_en) = rate_in_words(trace.points_rate, sign);
-    let mut zh = format!("实付 {paid} → {} 积分（{per_zh}）", trace.base);
-    let mut en = format!("Paid {paid} → {} points ({per_en})", trace.base);
+    let (how_zh, how_en) = rates_in_words(trace);
+    let mut zh = format!("实付 {paid} → {} 积分（{how_zh}）", trace.base);
+    let mut en = format!("Paid {paid} → {} points ({how_en})", trace.base);
+    let mut adds = false;
     if trace.multiplier != Rate::ONE {
         let (tier, multiplier) = (&trace.tier, trace.multiplier);
-        zh += &format!(
-            "；{} ×{multiplier} 加赠 {} → 共 {} 积分",
-            tier.zh, trace.bonus, trace.points
-        );
-        en += &format!(
-            "; {} ×{multiplier} adds {} → {} points",
-            tier.en, trace.bonus, trace.points
-        );
+        zh += &format!("；{} ×{multiplier} 加赠 {}", tier.zh, trace.bonus);
+        en += &format!("; {} ×{multiplier} adds {}", tier.en, trace.bonus);
+        adds = true;
+    }
+    for promotion in &trace.promotions {
+        let Bilingual {
+            zh: name_zh,
+            en: name_en,
+        } = &promotion.name;
+        let (by_zh, by_en) = match promotion.effect {
+            Effect::Multiply { multiplier } => (format!(" ×{multiplier}"), format!(" ×{multiplier}")),
+            Effect::AtLeast { multiplier } => {
+                (format!(" 至少 ×{multiplier}"), format!(" at least ×{multiplier}"))
+            }
+            Effect::Add { .. } | Effect::BaseRate { .. } => Default::default(),
+        };
+        zh += &format!("；{name_zh}{by_zh} 加赠 {}", promotion.points);
+        en += &format!("; {name_en}{by_en} adds {}", promotion.points);
+        if let Some(limited) = promotion.limited {
+            let words = limited.by.words();
+            zh += &format!("（受{}限制）", words.zh);
+            en += &format!(" (all that {} leaves)", words.en);
+        }
+        adds = true;
+    }
+    if adds {
+        zh += &format!(" → 共 {} 积分", trace.wanted());
+        en += &format!(" → {} points", trace.wanted());
+    }
+    if let Some(Limited { by, .. }) = trace.limited {
+        let words = by.words();
+        zh += &format!("，受{}限制实得 {}", words.zh, trace.points);
+        en += &format!(", of which {} leaves {}", words.en, trace.points);
     }
     if trace.points > 0 {
-        if let Some(date) = trace.available_on {
-            zh += &format!("，{date} 起可用");
-            en += &format!(", available from {date}");
+        match (trace.awaits_confirmation, trace.available_on) {
+            (true, None) => {
+                zh += "，确认收货后可用";
+                en += ", available once the purchase is confirmed";
+            }
+            (true, Some(date)) => {
+                zh += &format!("，确认收货后且不早于 {date} 可用");
+                en += &format!(", available once the purchase is confirmed, from {date} at the earliest");
+            }
+            (false, Some(date)) => {
+                zh += &format!("，{date} 起可用");
+                en += &format!(", available from {date}");
+            }
+            (false, None) => {}
         }
         if let Some(date) = trace.last_on {
             zh += &format!("，有效期至 {date}");
@@ -215,6 +375,28 @@ fn explain_purchase(trace: &PurchaseTrace) -> Bilingual {
         }
     }
     Bilingual::new(zh + "。", en + ".")
+}
+
+/// The rate of the programme, or what was paid at which rate where promotions gave others.
+fn rates_in_words(trace: &PurchaseTrace) -> (String, String) {
+    let sign = trace.currency.sign();
+    if trace.parts.iter().all(|part| part.rate_name.is_none()) {
+        return rate_in_words(trace.points_rate, sign);
+    }
+    let words: Vec<(String, String)> = trace
+        .parts
+        .iter()
+        .map(|part| {
+            let paid = Money::new(part.paid_minor, trace.currency);
+            let (per_zh, per_en) = rate_in_words(part.points_rate, sign);
+            let name = part.rate_name.as_ref();
+            let zh = name.map_or_else(String::new, |name| format!("{}：", name.zh));
+            let en = name.map_or_else(String::new, |name| format!("{}: ", name.en));
+            (format!("{zh}{paid} {per_zh}"), format!("{en}{paid} at {per_en}"))
+        })
+        .collect();
+    let (zh, en): (Vec<String>, Vec<String>) = words.into_iter().unzip();
+    (zh.join("；"), en.join("; "))
 }
 
 /// `1 point per ¥1` for 1/100, `3 points per ¥2` for 3/200.

@@ -1,11 +1,11 @@
 //! Bodies that several routes share, also those of `orders`.
 
-use huika_core::{Bilingual, Timestamp};
+use huika_core::{Bilingual, BusinessDate, Timestamp};
 use huika_ledger::{Balance, EntryKind, EntryOutcome, HoldId, LotId, LotView, PostingId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{PointsOutcome, Standing, StatementView, TierProgress};
+use crate::{Benefits, Metric, PointsOutcome, Requirement, Standing, StatementView, TierProgress};
 
 /// One text in both languages.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -58,7 +58,7 @@ impl From<Balance> for PointsBalanceBody {
     }
 }
 
-/// A tier and the way to the next.
+/// A tier, what keeps it and the way to the next.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TierProgressBody {
     /// The code of the tier.
@@ -69,12 +69,34 @@ pub struct TierProgressBody {
     /// Since when. Null: since registration.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Growth value: net spend in minor units.
+    /// What brought it: reached, retained, grace_began, lowered … Null: the registration.
+    #[schema(required, example = "reached")]
+    pub reason: Option<String>,
+    /// Growth value.
     #[schema(example = 26_800)]
-    pub growth_minor: i64,
+    pub growth: i64,
+    /// What the tier brings.
+    pub benefits: Benefits,
+    /// What keeps the tier. Null: it is not evaluated.
+    #[schema(required)]
+    pub keep: Option<KeepTierBody>,
     /// The next tier. Null at the top.
     #[schema(required)]
     pub next: Option<NextTierBody>,
+}
+
+/// What keeps a tier.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct KeepTierBody {
+    /// The last date on which it can still be met.
+    #[schema(value_type = String, format = Date)]
+    pub by: BusinessDate,
+    /// Whether all requirements must be met, or one is enough.
+    pub all: bool,
+    /// Whether it is met already.
+    pub met: bool,
+    /// The requirements.
+    pub requirements: Vec<RequirementBody>,
 }
 
 /// The tier above.
@@ -85,26 +107,58 @@ pub struct NextTierBody {
     pub tier: String,
     /// Its name.
     pub name: BilingualBody,
-    /// The growth value from which a member belongs to it.
+    /// Whether all requirements must be met, or one is enough.
+    pub all: bool,
+    /// The requirements.
+    pub requirements: Vec<RequirementBody>,
+}
+
+/// One metric on the way to something. Spend is in minor units.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RequirementBody {
+    /// Which.
+    pub metric: Metric,
+    /// Where it must be.
     #[schema(example = 100_000)]
-    pub threshold_minor: i64,
+    pub threshold: i64,
+    /// Where it is.
+    #[schema(example = 26_800)]
+    pub present: i64,
     /// What is missing.
     #[schema(example = 73_200)]
-    pub missing_minor: i64,
+    pub missing: i64,
+}
+
+fn requirement_bodies(requirements: Vec<Requirement>) -> Vec<RequirementBody> {
+    let body = |requirement: Requirement| RequirementBody {
+        metric: requirement.metric,
+        threshold: requirement.threshold,
+        present: requirement.present,
+        missing: requirement.missing,
+    };
+    requirements.into_iter().map(body).collect()
 }
 
 impl From<TierProgress> for TierProgressBody {
     fn from(progress: TierProgress) -> Self {
         Self {
-            tier: progress.code,
-            name: progress.name.into(),
-            since: progress.since,
-            growth_minor: progress.growth,
+            tier: progress.tier.code,
+            name: progress.tier.name.into(),
+            since: progress.span.as_ref().map(|span| span.from),
+            reason: progress.span.map(|span| span.reason.name().to_owned()),
+            growth: progress.growth,
+            benefits: progress.tier.benefits,
+            keep: progress.keep.map(|keep| KeepTierBody {
+                by: keep.by,
+                all: keep.all,
+                met: keep.met,
+                requirements: requirement_bodies(keep.requirements),
+            }),
             next: progress.next.map(|next| NextTierBody {
-                tier: next.code,
-                name: next.name.into(),
-                threshold_minor: next.threshold,
-                missing_minor: next.missing,
+                tier: next.tier.code,
+                name: next.tier.name.into(),
+                all: next.all,
+                requirements: requirement_bodies(next.requirements),
             }),
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::bodies::{PointsBalanceBody, PointsEntryBody, PointsLotBody, PointsOutcomeBody, StandingBody};
-use crate::{Loyalty, PointsCommand, PointsOperation, PointsOutcome};
+use crate::{Loyalty, Metrics, PointsCommand, PointsOperation, PointsOutcome, TierReason};
 
 const MAX_POINTS: i64 = 1_000_000_000_000_000;
 
@@ -75,24 +75,31 @@ pub(super) struct HoldPath {
     hold_id: HoldId,
 }
 
-/// A change of tier.
+/// A change of tier, or the renewal of one.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TierChangeBody {
     /// The code of the tier before.
     #[schema(example = "bronze")]
     from_tier: String,
-    /// The code of the tier after.
+    /// The code of the tier after; the same where it was kept.
     #[schema(example = "silver")]
     to_tier: String,
-    /// The growth value that decided, in minor units of net spend.
-    #[schema(example = 100_000)]
-    growth_minor: i64,
-    /// What brought it about: a purchase.
+    /// Why.
+    reason: TierReason,
+    /// The metrics that decided.
+    metrics: Metrics,
+    /// The version of the rules that decided.
+    #[schema(example = 1)]
+    version: i64,
+    /// What brought it about: a purchase. Empty for evaluations.
     #[schema(example = "pur_01hpw4v5z6k8f")]
     reference: String,
-    /// The moment of that purchase, from which on purchases count in the tier after.
+    /// The moment from which on purchases count in the tier after.
     #[schema(value_type = String, format = DateTime)]
     effective_at: Timestamp,
+    /// The moment at which it is evaluated. Null: it holds until something raises it.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
     /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]
     changed_at: Timestamp,
@@ -191,10 +198,13 @@ pub(super) async fn list_tier_changes(
         .into_iter()
         .map(|change| TierChangeBody {
             from_tier: change.from_tier,
-            to_tier: change.to_tier,
-            growth_minor: change.growth,
+            to_tier: change.span.tier,
+            reason: change.span.reason,
+            metrics: change.span.metrics,
+            version: change.span.version,
             reference: change.reference,
-            effective_at: change.effective_at,
+            effective_at: change.span.from,
+            until: change.span.until,
             changed_at: change.changed_at,
         })
         .collect();

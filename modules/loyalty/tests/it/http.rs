@@ -103,19 +103,11 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap()
 }
 
+/// The rules that every shop starts with, as they are sent, with seven pending days.
 fn rules() -> Value {
-    json!({
-        "time_zone": "Asia/Shanghai", "currency": "CNY",
-        "points_rate": {"numerator": 1, "denominator": 100}, "bonus_rounding": "half_up",
-        "pending_days": 7, "expiry": {"kind": "end_of_year_after", "after": 1},
-        "negative_limit": 0, "grace_days": 30,
-        "tiers": [
-            {"code": "base", "name_zh": "普通会员", "name_en": "Member", "threshold_minor": 0,
-             "multiplier": {"numerator": 1, "denominator": 1}},
-            {"code": "gold", "name_zh": "黄金会员", "name_en": "Gold", "threshold_minor": 500_000,
-             "multiplier": {"numerator": 3, "denominator": 2}},
-        ],
-    })
+    let mut rules = huika_loyalty::default_rules();
+    rules.pending_days = 7;
+    serde_json::to_value(rules).unwrap()
 }
 
 const VERSIONS: &str = "/api/admin/v1/program-versions";
@@ -158,20 +150,39 @@ huika_testing::db_test! { migrations = migrations,
             "pending": 0
           },
           "tier": {
-            "growth_minor": 126800,
+            "benefits": {
+              "birthday": {
+                "points": 100
+              },
+              "card_colour": "#c9ccd1",
+              "early_access_hours": 0,
+              "invitations": false,
+              "price_bp": 9500,
+              "service": "priority"
+            },
+            "growth": 126800,
+            "keep": null,
             "name": {
               "en": "Silver",
               "zh": "白银会员"
             },
             "next": {
-              "missing_minor": 373200,
+              "all": true,
               "name": {
                 "en": "Gold",
                 "zh": "黄金会员"
               },
-              "threshold_minor": 500000,
+              "requirements": [
+                {
+                  "metric": "spend",
+                  "missing": 373200,
+                  "present": 126800,
+                  "threshold": 500000
+                }
+              ],
               "tier": "gold"
             },
+            "reason": "reached",
             "since": "2026-11-21T02:00:00.000Z",
             "tier": "silver"
           }
@@ -271,14 +282,15 @@ huika_testing::db_test! { migrations = migrations,
             ("/currency", json!("JPY"), 422, "request.invalid"),
             ("/time_zone", json!("Mars/Olympus"), 422, "loyalty.rules_invalid"),
             ("/points_rate/denominator", json!(0), 422, "request.invalid"),
-            ("/tiers", json!([]), 422, "request.invalid"),
-            ("/tiers/1/threshold_minor", json!(0), 422, "loyalty.rules_invalid"),
+            ("/tiers", json!([]), 422, "loyalty.rules_invalid"),
+            ("/tiers/1/thresholds", json!({"spend_minor": 0}), 422, "loyalty.rules_invalid"),
+            ("/tiers/1/thresholds", json!({"visits": 3}), 422, "request.invalid"),
             ("/tiers/1/code", json!("Gold Member"), 422, "loyalty.rules_invalid"),
             ("/tiers/0/multiplier", json!({"numerator": 1, "denominator": 2}), 422, "loyalty.rules_invalid"),
-            ("/expiry/kind", json!("sometimes"), 422, "request.invalid"),
-            ("/expiry", json!({"kind": "end_of_year_after", "after": 300}), 422, "loyalty.rules_invalid"),
-            ("/negative_limit", json!(-1), 422, "request.invalid"),
-            ("/pending_days", json!(9_999), 422, "request.invalid"),
+            ("/expiry", json!("sometimes"), 422, "request.invalid"),
+            ("/expiry", json!({"end_of_month_after": {"months": 300}}), 422, "loyalty.rules_invalid"),
+            ("/claw_back", json!({"go_negative": {"limit": -1}}), 422, "loyalty.rules_invalid"),
+            ("/pending_days", json!(9_999), 422, "loyalty.rules_invalid"),
         ] {
             let mut changed = rules();
             *changed.pointer_mut(pointer).unwrap() = value;

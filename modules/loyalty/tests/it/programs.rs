@@ -87,7 +87,7 @@ huika_testing::db_test! { migrations = migrations,
         shop.cx.clock.advance(DAY);
         for change in [
             (|rules| rules.tiers.clear()) as fn(&mut Rules),
-            |rules| rules.tiers[1].threshold_minor = 0,
+            |rules| rules.tiers[1].thresholds = huika_loyalty::Thresholds::spend(0),
             |rules| rules.time_zone = "Asia/Atlantis".to_owned(),
             |rules| rules.pending_days = 400,
             |rules| (rules.pending_days, rules.expiry) = (30, ExpiryRule::DaysAfter { days: 7 }),

@@ -6,8 +6,8 @@ use huika_core::{Actor, Currency, IdempotencyKey, Keyring, MemberId, Refusal, Ti
 use huika_db::{BatchOptions, Db, Migration};
 use huika_ledger::{Asset, Balance, InputHash, Ledger, Need, PostingId, VerifyReport};
 use huika_loyalty::{
-    Loyalty, LoyaltyError, PointsCommand, PointsOperation, PointsOutcome, PurchaseToSettle, RefundToSettle,
-    RefundedLine, Rules, Settled, default_rules,
+    LineFacts, Loyalty, LoyaltyError, PointsCommand, PointsOperation, PointsOutcome, PurchaseToSettle,
+    RefundToSettle, RefundedLine, Rules, Settled, default_rules,
 };
 use huika_members::{MemberState, Members, RegisterMember};
 use huika_testing::TestDb;
@@ -190,9 +190,12 @@ impl Shop {
             actor: "opr_test".to_owned(),
             source: bought.outcome.posting_id,
             paid_minor,
+            purchased_at: self.now(),
             earned: bought.points,
+            growth: bought.growth,
+            counted: true,
+            before_minor: 0,
             lines: vec![line],
-            growth_minor: refunded_minor,
             currency: Currency::CNY,
             effective_at: self.now(),
         };
@@ -238,6 +241,7 @@ impl Shop {
             .standing(&self.owner, member_id)
             .await
             .unwrap()
+            .tier
             .tier
             .code
     }
@@ -310,6 +314,12 @@ pub(crate) fn purchase(
         reference: format!("pur_{number}"),
         actor: "opr_test".to_owned(),
         paid_minor,
+        lines: vec![LineFacts {
+            category: None,
+            paid_minor,
+        }],
+        channel: "pos".to_owned(),
+        store: None,
         effective_at,
         withheld: None,
     }

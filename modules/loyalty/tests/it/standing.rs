@@ -12,9 +12,9 @@ huika_testing::db_test! { migrations = migrations,
         let standing = shop.loyalty.standing(&shop.owner, member).await.unwrap();
         assert_eq!((standing.points.available, standing.points.pending, standing.points.held), (0, 0, 0));
         let tier = standing.tier;
-        assert_eq!((tier.code.as_str(), tier.name.zh.as_str(), tier.growth, tier.since), ("bronze", "青铜会员", 0, None));
+        assert_eq!((tier.tier.code.as_str(), tier.tier.name.zh.as_str(), tier.growth, tier.span), ("bronze", "青铜会员", 0, None));
         let next = tier.next.unwrap();
-        assert_eq!((next.code.as_str(), next.threshold, next.missing), ("silver", 100_000, 100_000));
+        assert_eq!((next.tier.code.as_str(), next.requirements[0].threshold, next.requirements[0].missing), ("silver", 100_000, 100_000));
         assert!(standing.expiring_next.is_none());
     }
 
@@ -23,18 +23,18 @@ huika_testing::db_test! { migrations = migrations,
         let member = shop.member(1).await;
         shop.buy(member, "1", 26_800).await;
         let tier = shop.loyalty.standing(&shop.owner, member).await.unwrap().tier;
-        assert_eq!((tier.growth, tier.next.unwrap().missing), (26_800, 73_200));
+        assert_eq!((tier.growth, tier.next.unwrap().requirements[0].missing), (26_800, 73_200));
 
         shop.buy(member, "2", 73_200).await;
         let tier = shop.loyalty.standing(&shop.owner, member).await.unwrap().tier;
         let next = tier.next.unwrap();
-        assert_eq!((tier.code.as_str(), tier.since), ("silver", Some(shop.now())));
-        assert_eq!((next.code.as_str(), next.missing), ("gold", 400_000));
+        assert_eq!((tier.tier.code.as_str(), tier.span.map(|span| span.from)), ("silver", Some(shop.now())));
+        assert_eq!((next.tier.code.as_str(), next.requirements[0].missing), ("gold", 400_000));
 
         // Above the highest tier there is nothing to reach.
         shop.buy(member, "3", 1_000_000).await;
         let tier = shop.loyalty.standing(&shop.owner, member).await.unwrap().tier;
-        assert_eq!((tier.code.as_str(), tier.growth, tier.next), ("gold", 1_100_000, None));
+        assert_eq!((tier.tier.code.as_str(), tier.growth, tier.next), ("gold", 1_100_000, None));
     }
 
     async fn points_granted_directly_are_no_growth(cx) {
@@ -42,7 +42,7 @@ huika_testing::db_test! { migrations = migrations,
         let member = shop.member(1).await;
         shop.command(member, "gift", earn(1_000_000)).await.unwrap();
         let standing = shop.loyalty.standing(&shop.owner, member).await.unwrap();
-        assert_eq!((standing.points.available, standing.tier.code.as_str()), (1_000_000, "bronze"));
+        assert_eq!((standing.points.available, standing.tier.tier.code.as_str()), (1_000_000, "bronze"));
     }
 
     async fn the_points_that_expire_first_are_named(cx) {

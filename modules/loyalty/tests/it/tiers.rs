@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use huika_core::Rate;
 use huika_db::outbox::{Envelope, Event as _};
-use huika_loyalty::{PurchaseToSettle, TierChanged};
+use huika_loyalty::{PurchaseToSettle, Thresholds, TierChanged, TierReason};
 use huika_members::MemberState;
 
 use crate::shop::{Shop, migrations, purchase};
@@ -25,8 +25,8 @@ huika_testing::db_test! { migrations = migrations,
 
         let changes = shop.loyalty.tier_changes(&shop.owner, member).await.unwrap();
         assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].from_tier.as_str(), changes[0].to_tier.as_str()), ("bronze", "silver"));
-        assert_eq!((changes[0].growth, changes[0].reference.as_str()), (100_000, "pur_1"));
+        assert_eq!((changes[0].from_tier.as_str(), changes[0].span.tier.as_str()), ("bronze", "silver"));
+        assert_eq!((changes[0].span.metrics.growth, changes[0].reference.as_str()), (100_000, "pur_1"));
         shop.assert_proven().await;
     }
 
@@ -45,7 +45,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(shop.buy(member, "1", 500_000).await.tier_after, "gold");
         let changes = shop.loyalty.tier_changes(&shop.owner, member).await.unwrap();
         assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].to_tier, "gold");
+        assert_eq!(changes[0].span.tier, "gold");
     }
 
     async fn purchases_of_one_transaction_see_the_tier_that_the_one_before_reached(cx) {
@@ -65,7 +65,7 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(shop.tier(member).await, "gold");
         assert_eq!(shop.tier(other).await, "bronze");
         let changes = shop.loyalty.tier_changes(&shop.owner, member).await.unwrap();
-        let steps: Vec<_> = changes.iter().map(|change| (change.from_tier.as_str(), change.to_tier.as_str())).collect();
+        let steps: Vec<_> = changes.iter().map(|change| (change.from_tier.as_str(), change.span.tier.as_str())).collect();
         assert_eq!(steps, [("silver", "gold"), ("bronze", "silver")], "newest first");
         // The next change guards the row that these two left behind.
         shop.assert_proven().await;
@@ -78,8 +78,8 @@ huika_testing::db_test! { migrations = migrations,
         let refunded = shop.refund(member, "r1", &bought, 100_000, 100_000).await;
         assert_eq!((refunded.points, shop.growth(member).await, shop.amounts(member).await.0), (-1_000, 0, 0));
         let tier = shop.loyalty.standing(&shop.owner, member).await.unwrap().tier;
-        assert_eq!((tier.code.as_str(), tier.growth), ("silver", 0));
-        assert_eq!(tier.next.unwrap().missing, 500_000);
+        assert_eq!((tier.tier.code.as_str(), tier.growth), ("silver", 0));
+        assert_eq!(tier.next.unwrap().requirements[0].missing, 500_000);
         // Growing back to what it was is no second change.
         shop.buy(member, "2", 100_000).await;
         assert_eq!(shop.loyalty.tier_changes(&shop.owner, member).await.unwrap().len(), 1);
@@ -91,7 +91,7 @@ huika_testing::db_test! { migrations = migrations,
         let member = shop.member(1).await;
         shop.buy(member, "1", 60_000).await;
         shop.cx.clock.advance(Duration::from_secs(1));
-        shop.publish(|rules| rules.tiers[1].threshold_minor = 50_000).await.unwrap();
+        shop.publish(|rules| rules.tiers[1].thresholds = Thresholds::spend(50_000)).await.unwrap();
         assert_eq!(shop.tier(member).await, "bronze");
         let next = shop.buy(member, "2", 10_000).await;
         assert_eq!((next.points, next.tier_after.as_str()), (100, "silver"));
@@ -103,7 +103,7 @@ huika_testing::db_test! { migrations = migrations,
         let member = shop.member(1).await;
         shop.buy(member, "1", 100_000).await;
         shop.cx.clock.advance(Duration::from_secs(1));
-        shop.publish(|rules| rules.tiers[1].threshold_minor = 200_000).await.unwrap();
+        shop.publish(|rules| rules.tiers[1].thresholds = Thresholds::spend(200_000)).await.unwrap();
         assert_eq!(shop.buy(member, "2", 10_000).await.points, 120);
         assert_eq!(shop.tier(member).await, "silver");
     }
@@ -117,8 +117,8 @@ huika_testing::db_test! { migrations = migrations,
         shop.publish(|rules| {
             drop(rules.tiers.remove(1));
             rules.tiers[1].code = "ruby".to_owned();
-            rules.tiers[1].threshold_minor = 400_000;
-            let top = huika_loyalty::Tier { code: "top".to_owned(), threshold_minor: 600_000, ..rules.tiers[1].clone() };
+            rules.tiers[1].thresholds = Thresholds::spend(400_000);
+            let top = huika_loyalty::Tier { code: "top".to_owned(), thresholds: Thresholds::spend(600_000), ..rules.tiers[1].clone() };
             rules.tiers.push(top);
         })
         .await
@@ -159,7 +159,7 @@ huika_testing::db_test! { migrations = migrations,
         let points: Vec<i64> = settled.iter().map(|settled| settled.points).collect();
         assert_eq!(points, [4_680, 120, 100, 150]);
         let changes = shop.loyalty.tier_changes(&shop.owner, member).await.unwrap();
-        let moments: Vec<_> = changes.iter().map(|change| (change.to_tier.as_str(), change.effective_at)).collect();
+        let moments: Vec<_> = changes.iter().map(|change| (change.span.tier.as_str(), change.span.from)).collect();
         assert_eq!(moments, [("gold", eleven), ("silver", half_past_ten)]);
         shop.assert_proven().await;
     }
@@ -249,6 +249,7 @@ huika_testing::db_test! { migrations = migrations,
             member_id: member,
             from_tier: "silver".to_owned(),
             to_tier: "gold".to_owned(),
+            reason: TierReason::Reached,
             growth: 510_000,
             changed_at: shop.now(),
         };
@@ -261,10 +262,11 @@ huika_testing::db_test! { migrations = migrations,
             member_id: huika_core::MemberId::from_i64(42),
             from_tier: "bronze".to_owned(),
             to_tier: "silver".to_owned(),
+            reason: TierReason::Reached,
             growth: 100_000,
             changed_at: cx.clock.now(),
         };
-        let golden = r#"{"member_id":"mbr_000000000001a","from_tier":"bronze","to_tier":"silver","growth":100000,"changed_at":"2026-11-21T02:00:00.000Z"}"#;
+        let golden = r#"{"member_id":"mbr_000000000001a","from_tier":"bronze","to_tier":"silver","reason":"reached","growth":100000,"changed_at":"2026-11-21T02:00:00.000Z"}"#;
         assert_eq!(serde_json::to_string(&event).unwrap(), golden);
         assert_eq!(serde_json::from_str::<TierChanged>(golden).unwrap(), event);
     }

@@ -16,13 +16,14 @@ use huika_db::{
 };
 use huika_ledger::{Asset, Balance, EntryOutcome, InputHash, LedgerError, Need, Outcome, PostingId};
 use huika_loyalty::{
-    Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace, UnlinkedRefundToSettle,
+    LineFacts, Loyalty, LoyaltyError, PurchaseToSettle, Settled, TakenBack, TierProgress, Trace,
+    UnlinkedRefundToSettle,
 };
 use huika_members::{Identity, MemberAction, MemberState, Members, MembersError};
 
 use crate::{
-    ClaimCode, Document, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
-    domain::{CLOCK_SKEW_MS, allocate},
+    ClaimCode, Document, LineDocument, Orders, OrdersError, PurchaseDocument, PurchaseKind, RECORD, REFUND,
+    domain::CLOCK_SKEW_MS,
     store::{self, ExternalRef, LineRow, PurchaseRow, RefundLineRow, RefundRow},
 };
 
@@ -89,6 +90,8 @@ pub struct Receipt {
     pub tier_before: Option<String>,
     /// The code of the tier afterwards.
     pub tier_after: Option<String>,
+    /// Where the member stands after it. `None` for refunds, anonymous purchases and repeated answers.
+    pub progress: Option<TierProgress>,
     /// What the ledger answered.
     pub outcome: Option<Outcome>,
     /// Why.
@@ -177,19 +180,19 @@ impl Orders {
             .collect())
     }
 
-    /// The tier and the way to the next after a settlement. `None` for refunds and anonymous purchases.
+    /// The tier and the way to the next after a settlement; as they are now for a repeated answer. `None` for refunds
+    /// and anonymous purchases.
     ///
     /// # Errors
     /// When no programme was published, or the database fails.
     pub async fn progress_after(&self, receipt: &Receipt) -> Result<Option<TierProgress>, OrdersError> {
-        let (Some(tier), Some(member_id)) = (&receipt.tier_after, receipt.member_id) else {
+        let (Some(_), Some(member_id)) = (&receipt.tier_after, receipt.member_id) else {
             return Ok(None);
         };
-        let growth = match receipt.growth() {
-            Some(growth) => growth,
-            None => self.balance_now(member_id, Asset::Growth).await?.available,
-        };
-        Ok(Some(self.loyalty.progress_after(tier, growth).await?))
+        match &receipt.progress {
+            Some(progress) => Ok(Some(progress.clone())),
+            None => Ok(Some(self.loyalty.progress_now(member_id).await?)),
+        }
     }
 
     /// Available and pending points after a settlement; as they are now where it did not change them. `None` for
@@ -395,6 +398,7 @@ impl Taker {
                     Receipt {
                         replayed: true,
                         claim_code: None,
+                        progress: None,
                         ..receipt.clone()
                     },
                 );
@@ -501,6 +505,7 @@ impl Taker {
             points: settled.points,
             tier_before: purchase.then_some(settled.tier_before),
             tier_after: purchase.then_some(settled.tier_after),
+            progress: purchase.then_some(settled.progress),
             outcome: Some(settled.outcome),
             why: Some(settled.trace.explain(Some(taken_back))),
             claim_code: None,
@@ -528,6 +533,7 @@ impl Taker {
             points: 0,
             tier_before: None,
             tier_after: None,
+            progress: None,
             outcome: None,
             why: None,
             claim_code,
@@ -556,9 +562,10 @@ impl Taker {
         match &intake.document {
             Document::Purchase(purchase) => {
                 let points = settled.map_or(0, |settled| settled.points);
+                let shares = settled.map_or(&[][..], |settled| &settled.line_points);
                 writes
                     .lines
-                    .extend(lines_of(purchase, member_id, document_id, points));
+                    .extend(lines_of(purchase, member_id, document_id, shares));
                 writes.purchases.push(PurchaseRow {
                     member_id,
                     purchase_id: document_id,
@@ -575,6 +582,7 @@ impl Taker {
                     paid_minor: purchase.paid_minor,
                     refunded_minor: 0,
                     points,
+                    growth: settled.map_or(0, |settled| settled.growth),
                     tier_before: settled.map(|settled| settled.tier_before.clone()),
                     tier_after: settled.map(|settled| settled.tier_after.clone()),
                     earns,
@@ -604,6 +612,7 @@ impl Taker {
                     currency: refund.currency,
                     amount_minor: refund.amount_minor,
                     points: settled.map_or(0, |settled| -settled.points),
+                    growth: settled.map_or(0, |settled| -settled.growth),
                     posting_id,
                 });
             }
@@ -636,6 +645,16 @@ fn settle(
                 } else {
                     0
                 },
+                lines: purchase
+                    .lines
+                    .iter()
+                    .map(|line| LineFacts {
+                        category: line.category.clone(),
+                        paid_minor: line.amount_minor,
+                    })
+                    .collect(),
+                channel: purchase.channel.to_string(),
+                store: purchase.store_code.as_ref().map(ToString::to_string),
                 effective_at: purchase.placed_at,
                 withheld,
             },
@@ -684,31 +703,26 @@ pub(crate) fn public_id(document: &Document, document_id: i64) -> String {
     }
 }
 
-fn lines_of(purchase: &PurchaseDocument, member_id: MemberId, purchase_id: i64, points: i64) -> Vec<LineRow> {
-    let weights: Vec<i64> = purchase
-        .lines
-        .iter()
-        .map(|line| line.amount_minor.max(0))
-        .collect();
-    let shares = allocate(points, &weights);
-    purchase
-        .lines
-        .iter()
-        .zip(shares)
-        .enumerate()
-        .map(|(at, (line, points))| LineRow {
-            member_id,
-            purchase_id,
-            line_no: at as i64 + 1,
-            sku: line.sku.clone(),
-            name: line.name.clone(),
-            category: line.category.clone(),
-            quantity: line.quantity,
-            paid_minor: line.amount_minor,
-            points,
-            refunded_minor: 0,
-        })
-        .collect()
+/// `shares` are the points of the lines; empty where nothing was earned.
+fn lines_of(
+    purchase: &PurchaseDocument,
+    member_id: MemberId,
+    purchase_id: i64,
+    shares: &[i64],
+) -> Vec<LineRow> {
+    let line = |(at, line): (usize, &LineDocument)| LineRow {
+        member_id,
+        purchase_id,
+        line_no: at as i64 + 1,
+        sku: line.sku.clone(),
+        name: line.name.clone(),
+        category: line.category.clone(),
+        quantity: line.quantity,
+        paid_minor: line.amount_minor,
+        points: shares.get(at).copied().unwrap_or(0),
+        refunded_minor: 0,
+    };
+    purchase.lines.iter().enumerate().map(line).collect()
 }
 
 /// The first answer again, for the same content of the same member by whatever name.
@@ -772,6 +786,7 @@ pub(crate) async fn receipt_of_purchase(
         points: purchase.points,
         tier_before: purchase.tier_before.clone(),
         tier_after: purchase.tier_after.clone(),
+        progress: None,
         outcome,
         why,
         claim_code: None,
@@ -787,6 +802,7 @@ pub(crate) async fn receipt_of_refund(tx: &mut Tx<'_>, refund: &RefundRow) -> Re
         points: -refund.points,
         tier_before: None,
         tier_after: None,
+        progress: None,
         outcome,
         why,
         claim_code: None,

@@ -119,7 +119,7 @@ impl Orders {
         let refund_id: RefundId = self.ids.next::<RefundIdKind>();
         let now = tx.db().clock().now();
 
-        let mut points = 0;
+        let (mut points, mut growth) = (0, 0);
         let mut receipt = Receipt {
             document_id: refund_id.to_string(),
             member_id: purchase.identified.then_some(member_id),
@@ -127,6 +127,7 @@ impl Orders {
             points: 0,
             tier_before: None,
             tier_after: None,
+            progress: None,
             outcome: None,
             why: None,
             claim_code: None,
@@ -149,9 +150,12 @@ impl Orders {
                 actor: actor.id().to_owned(),
                 source: posting_id,
                 paid_minor: purchase.paid_minor,
+                purchased_at: purchase.placed_at,
                 earned: purchase.points,
+                growth: purchase.growth,
+                counted: purchase.earns,
+                before_minor: purchase.refunded_minor,
                 lines: settled_lines,
-                growth_minor: if purchase.earns { amount_minor } else { 0 },
                 currency: purchase.currency,
                 effective_at: document.refunded_at,
             };
@@ -167,7 +171,7 @@ impl Orders {
             }
             book.save_in_tx(tx).await?;
             settling.save_in_tx(tx).await?;
-            points = -settled.points;
+            (points, growth) = (-settled.points, -settled.growth);
             receipt.points = settled.points;
             receipt.why = Some(settled.trace.explain(Some(taken_back(&settled.outcome))));
             receipt.outcome = Some(settled.outcome);
@@ -210,6 +214,7 @@ impl Orders {
             currency: purchase.currency,
             amount_minor,
             points,
+            growth,
             posting_id: receipt.outcome.as_ref().map(|outcome| outcome.posting_id),
         };
         store::refund_insert(tx, &[refund], &refund_lines).await?;

@@ -60,21 +60,16 @@ fn reference_of(document: i64, document_id: i64) -> String {
     }
 }
 
+/// The kinds of postings that documents make.
+const POSTINGS: [&str; 2] = ["purchase", "refund"];
+
 /// Members without any document are on no page: if theirs were wiped out, the growth of all tells.
 async fn verify_whole(
     tx: &mut Tx<'_>,
     growth_of_members: i128,
     report: &mut VerifyReport,
 ) -> Result<(), OrdersError> {
-    // Purchases and refunds alone issue growth.
-    let issued: i128 = huika_ledger::counter_totals(tx)
-        .await?
-        .into_iter()
-        .filter(|(asset, counter_account, _)| {
-            *asset == Asset::Growth && counter_account == CounterAccount::Issuance.name()
-        })
-        .map(|(_, _, total)| i128::from(total))
-        .sum();
+    let issued = i128::from(huika_ledger::posted_total(tx, Asset::Growth, &POSTINGS).await?);
     if issued != growth_of_members {
         report.find(
             "ledger_entry of all members",
@@ -92,7 +87,7 @@ async fn verify_page(
     report: &mut VerifyReport,
 ) -> Result<i128, OrdersError> {
     let mut references = HashMap::new();
-    for posting in huika_ledger::posting_references(tx, page, &["purchase", "refund"]).await? {
+    for posting in huika_ledger::posting_references(tx, page, &POSTINGS).await? {
         if let Some(other) =
             references.insert((posting.member_id, posting.reference.clone()), posting.posting_id)
         {
@@ -102,18 +97,25 @@ async fn verify_page(
             );
         }
     }
-    let mut net: HashMap<MemberId, i64> = HashMap::new();
-    let moved: HashMap<(MemberId, PostingId), i64> = huika_ledger::posted_changes(tx, page, Asset::Points)
-        .await?
-        .into_iter()
-        .map(|(member_id, posting_id, moved)| ((member_id, posting_id), moved))
-        .collect();
+    let mut growth_of_page: i128 = 0;
+    let mut spent: HashMap<MemberId, i64> = page.iter().map(|member_id| (*member_id, 0)).collect();
+    let mut moved = HashMap::new();
+    for asset in [Asset::Points, Asset::Growth] {
+        for (member_id, posting_id, change) in huika_ledger::posted_changes(tx, page, asset).await? {
+            moved.insert((asset, member_id, posting_id), change);
+        }
+    }
     for document in store::documents_of(tx, page).await? {
         checked.documents += 1;
-        *net.entry(document.member_id).or_default() += document.growth;
+        growth_of_page += i128::from(document.growth);
+        *spent.entry(document.member_id).or_default() += document.spend_minor;
         let reference = reference_of(document.document, document.document_id);
         if let Some(posting_id) = document.posting_id {
-            let moved = moved.get(&(document.member_id, posting_id)).copied().unwrap_or(0);
+            let of = |asset| {
+                let known = moved.get(&(asset, document.member_id, posting_id));
+                known.copied().unwrap_or(0)
+            };
+            let (moved, grown) = (of(Asset::Points), of(Asset::Growth));
             // A refund takes no more than it wanted back: what had expired or was forgiven is not moved.
             let right = if document.points >= 0 {
                 moved == document.points
@@ -124,6 +126,15 @@ async fn verify_page(
                 report.find(
                     format!("{reference} of {}", document.member_id),
                     format!("it says {} points, its posting moved {moved}", document.points),
+                );
+            }
+            if grown != document.growth {
+                report.find(
+                    format!("{reference} of {}", document.member_id),
+                    format!(
+                        "it says a growth of {}, its posting moved {grown}",
+                        document.growth
+                    ),
                 );
             }
         }
@@ -141,18 +152,15 @@ async fn verify_page(
             format!("there is no document {reference}"),
         );
     }
-    let growth: HashMap<MemberId, i64> = huika_ledger::stored_balances(tx, page, Asset::Growth)
-        .await?
-        .into_iter()
-        .collect();
-    for (member_id, net) in &net {
-        let growth = growth.get(member_id).copied().unwrap_or(0);
-        if growth != *net {
+    let counted = huika_loyalty::net_spend_of(tx, page).await?;
+    for (member_id, net) in spent {
+        let counted = counted.get(&member_id).copied().unwrap_or(0);
+        if counted != net {
             report.find(
-                format!("ledger_account {member_id} growth"),
-                format!("growth is {growth}, purchases less refunds give {net}"),
+                format!("loyalty_activity {member_id}"),
+                format!("a net spend of {counted} counts for the tier, purchases less refunds give {net}"),
             );
         }
     }
-    Ok(net.into_values().map(i128::from).sum())
+    Ok(growth_of_page)
 }

@@ -1,11 +1,9 @@
 //! Purchases and refunds: synchronous and pure.
 
-mod allocate;
 mod claim;
 mod document;
 mod refund;
 
-pub(crate) use allocate::allocate;
 pub use claim::ClaimCode;
 pub(crate) use document::{CLOCK_SKEW_MS, MAX_LINES};
 pub use document::{

@@ -1,8 +1,9 @@
 //! What of which line a refund gives back.
 
+use huika_core::allocate;
 use serde::Serialize;
 
-use super::{RefundedPart, allocate};
+use super::RefundedPart;
 use crate::OrdersError;
 
 /// A part of a line that goes back.

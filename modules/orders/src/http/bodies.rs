@@ -6,7 +6,7 @@ use huika_http::{InvalidInput, MoneyBody, ProblemBody, field_error};
 use huika_ledger::{Asset, InputHash, PostingId};
 use huika_loyalty::{
     TierProgress,
-    http::{BilingualBody, NextTierBody, TierProgressBody},
+    http::{BilingualBody, TierProgressBody},
 };
 use huika_members::{Code, ExternalIdentity, Identity};
 use serde::{Deserialize, Serialize};
@@ -334,7 +334,7 @@ pub(super) struct ReceiptBody {
     points: Option<ReceiptPointsBody>,
     /// The tier afterwards and the way to the next. Null for refunds and anonymous purchases.
     #[schema(required)]
-    tier: Option<ReceiptTierBody>,
+    tier: Option<TierProgressBody>,
     /// The code of the tier whose multiplier counted. Null for refunds and anonymous purchases.
     #[schema(required, example = "bronze")]
     tier_before: Option<String>,
@@ -345,22 +345,6 @@ pub(super) struct ReceiptBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "7QK2-M9XA-04TB-ZC8E")]
     claim_code: Option<String>,
-}
-
-/// The tier of a receipt and the way to the next.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ReceiptTierBody {
-    /// The code of the tier.
-    #[schema(example = "bronze")]
-    tier: String,
-    /// Its name.
-    name: BilingualBody,
-    /// Growth value: net spend in minor units.
-    #[schema(example = 26_800)]
-    growth_minor: i64,
-    /// The next tier. Null at the top.
-    #[schema(required)]
-    next: Option<NextTierBody>,
 }
 
 /// The points of a receipt.
@@ -689,7 +673,7 @@ impl ReceiptBody {
             member_id: receipt.member_id,
             replayed: receipt.replayed,
             points,
-            tier: progress.map(ReceiptTierBody::from),
+            tier: progress.map(TierProgressBody::from),
             tier_before: receipt.tier_before,
             why: receipt.why.map(BilingualBody::from),
             claim_code: receipt.claim_code.map(|code| code.printed()),
@@ -729,24 +713,6 @@ impl ClaimBody {
             }
         };
         Ok((member, evidence))
-    }
-}
-
-impl From<TierProgress> for ReceiptTierBody {
-    fn from(progress: TierProgress) -> Self {
-        let TierProgressBody {
-            tier,
-            name,
-            growth_minor,
-            next,
-            ..
-        } = progress.into();
-        Self {
-            tier,
-            name,
-            growth_minor,
-            next,
-        }
     }
 }
 

@@ -149,20 +149,40 @@ huika_testing::db_test! { migrations = migrations,
           },
           "replayed": false,
           "tier": {
-            "growth_minor": 26800,
+            "benefits": {
+              "birthday": {
+                "points": 0
+              },
+              "card_colour": "#8a5a3b",
+              "early_access_hours": 0,
+              "invitations": false,
+              "price_bp": 10000,
+              "service": "standard"
+            },
+            "growth": 26800,
+            "keep": null,
             "name": {
               "en": "Bronze",
               "zh": "青铜会员"
             },
             "next": {
-              "missing_minor": 73200,
+              "all": true,
               "name": {
                 "en": "Silver",
                 "zh": "白银会员"
               },
-              "threshold_minor": 100000,
+              "requirements": [
+                {
+                  "metric": "spend",
+                  "missing": 73200,
+                  "present": 26800,
+                  "threshold": 100000
+                }
+              ],
               "tier": "silver"
             },
+            "reason": null,
+            "since": null,
             "tier": "bronze"
           },
           "tier_before": "bronze",
@@ -298,7 +318,7 @@ huika_testing::db_test! { migrations = migrations,
             for _ in 0..2 {
                 let (_, receipt) = post(&app, PURCHASES, number, &small(number, minor)).await;
                 assert_eq!((&receipt["points"]["change"], &receipt["points"]["available"]), (&json!(0), &json!(1_268)));
-                assert_eq!(receipt["tier"]["growth_minor"], growth, "{number}");
+                assert_eq!(receipt["tier"]["growth"], growth, "{number}");
                 assert_eq!(receipt["tier"]["tier"], "silver");
             }
         }

@@ -21,8 +21,8 @@ huika_testing::db_test! { migrations = migrations,
         assert_eq!(why.zh, "实付 ¥268 → 268 积分（每 ¥1 得 1 积分），有效期至 2027-12-31。");
         assert_eq!(why.en, "Paid ¥268 → 268 points (1 point per ¥1), valid until 2027-12-31.");
         let progress = shop.orders.progress_after(&receipt).await.unwrap().unwrap();
-        assert_eq!((progress.code.as_str(), progress.growth), ("bronze", 26_800));
-        assert_eq!(progress.next.unwrap().missing, 73_200);
+        assert_eq!((progress.tier.code.as_str(), progress.growth), ("bronze", 26_800));
+        assert_eq!(progress.next.unwrap().requirements[0].missing, 73_200);
         assert_eq!(shop.amounts(member).await, (268, 0, 26_800));
 
         let number = "A-1001".parse().unwrap();
@@ -82,7 +82,7 @@ huika_testing::db_test! { migrations = migrations,
             let receipt = shop.buy(member, number, &[paid]).await;
             assert_eq!(receipt.points, 0);
             let progress = shop.orders.progress_after(&receipt).await.unwrap().unwrap();
-            assert_eq!((progress.growth, progress.next.unwrap().missing), (growth, 100_000 - growth), "{number}");
+            assert_eq!((progress.growth, progress.next.unwrap().requirements[0].missing), (growth, 100_000 - growth), "{number}");
         }
         assert_eq!(shop.amounts(member).await, (268, 0, 26_899));
         shop.assert_proven().await;

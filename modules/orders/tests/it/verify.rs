@@ -133,11 +133,11 @@ huika_testing::db_test! { migrations = migrations,
             shop.tamper(&format!("UPDATE {table} SET {column} = {column} - 1 WHERE {back}")).await;
             shop.assert_proven().await;
         }
-        // Purchase and line edited to agree with each other: growth gives it away.
+        // Purchase and line edited to agree with each other: what counts for the tier gives it away.
         shop.tamper("UPDATE orders_purchase SET paid_minor = paid_minor + 1 WHERE external_no = 'B-1'").await;
         shop.tamper("UPDATE orders_purchase_line SET paid_minor = paid_minor + 1 WHERE purchase_id IN \
              (SELECT purchase_id FROM orders_purchase WHERE external_no = 'B-1')").await;
-        shop.assert_found("growth is 10000, purchases less refunds give 10001").await;
+        shop.assert_found("a net spend of 10000 counts for the tier, purchases less refunds give 10001").await;
     }
 
     async fn points_that_were_never_posted_are_found(cx) {

@@ -3,7 +3,7 @@
 /// Splits `total` in the proportion of the weights by largest remainder: each part is its exact share rounded
 /// down, and the units that are left go to the largest remainders, earlier lines first. Weights are not
 /// negative; where all are zero, so are all parts and `total` must be zero.
-pub(crate) fn allocate(total: i64, weights: &[i64]) -> Vec<i64> {
+pub fn allocate(total: i64, weights: &[i64]) -> Vec<i64> {
     let sum: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
     if sum == 0 {
         return vec![0; weights.len()];
