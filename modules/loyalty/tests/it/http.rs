@@ -136,7 +136,7 @@ huika_testing::db_test! { migrations = migrations,
         shop.buy(member, "1", 126_800).await;
         let (status, standing) = get(&app, &format!("/api/open/v1/members/{member}/standing")).await;
         assert_eq!(status, 200);
-        insta::assert_snapshot!(pretty(&standing), @r#"
+        insta::assert_snapshot!(pretty(&standing), @r##"
         {
           "expiring_next": {
             "expires_at": "2027-12-31T16:00:00.000Z",
@@ -187,7 +187,7 @@ huika_testing::db_test! { migrations = migrations,
             "tier": "silver"
           }
         }
-        "#);
+        "##);
     }
 
     async fn points_move_over_http(cx) {

@@ -136,7 +136,7 @@ huika_testing::db_test! { migrations = migrations,
         shop.member(1).await;
         let (status, receipt) = post(&app, PURCHASES, "till-1/1001", &purchase()).await;
         assert_eq!(status, 201);
-        insta::assert_snapshot!(pretty(&receipt), @r#"
+        insta::assert_snapshot!(pretty(&receipt), @r##"
         {
           "id": "pur_06xsavs000003",
           "member_id": "mbr_496x7x5ztafgb",
@@ -191,7 +191,7 @@ huika_testing::db_test! { migrations = migrations,
             "zh": "实付 ¥268 → 268 积分（每 ¥1 得 1 积分），有效期至 2027-12-31。"
           }
         }
-        "#);
+        "##);
 
         // The same again is 200 and says so; nothing else differs.
         let (status, again) = post(&app, PURCHASES, "till-1/1001", &purchase()).await;

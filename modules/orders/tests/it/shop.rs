@@ -197,6 +197,7 @@ impl Shop {
             .await
             .unwrap()
             .tier
+            .tier
             .code
     }
 
