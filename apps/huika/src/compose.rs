@@ -298,6 +298,7 @@ impl Services {
         huika_db::jobs::Worker {
             handlers: vec![
                 Arc::new(huika_loyalty::SettleDue(self.loyalty.clone())),
+                Arc::new(huika_loyalty::EvaluateTiers(self.loyalty.clone())),
                 Arc::new(huika_staff::jobs::Tidy(self.staff.clone())),
                 Arc::new(audit::SealAudit(self.db.clone())),
                 Arc::new(huika_members::jobs::RotateKeys(self.members.clone())),

@@ -287,6 +287,19 @@ impl Book {
     }
 }
 
+/// Locks the accounts of some members in the order of their keys, for callers whose decision about a member must come
+/// before or after the commands of others, and that write no entry themselves.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock_accounts_in_tx(tx: &mut Tx<'_>, members: &[MemberId]) -> Result<(), LedgerError> {
+    let mut states = members
+        .iter()
+        .map(|member_id| (*member_id, MemberState::default()))
+        .collect();
+    Ok(store::account_load_and_lock_in_tx(tx, &mut states).await?)
+}
+
 /// Settles the accounts that are due. What is due has been loaded with all its lots.
 fn settle_member(
     state: &mut MemberState,

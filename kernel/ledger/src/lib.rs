@@ -23,7 +23,7 @@ mod read;
 mod store;
 mod verify;
 
-pub use book::{Book, Need};
+pub use book::{Book, Need, lock_accounts_in_tx};
 pub use command::{
     Asset, Availability, Command, CounterAccount, HoldId, InputHash, LapsedLots, LotId, NegativePolicy,
     Operation, PostingId,

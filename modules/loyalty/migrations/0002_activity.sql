@@ -27,7 +27,7 @@ ALTER TABLE loyalty_membership ADD COLUMN reason {key(24)} NOT NULL DEFAULT 'rea
 ALTER TABLE loyalty_membership ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 
 -- Serves the job that evaluates tiers.
-CREATE INDEX ix_loyalty_membership_until_at ON loyalty_membership (until_at);
+CREATE INDEX ix_loyalty_membership_until_at ON loyalty_membership (until_at, member_id);
 
 ALTER TABLE loyalty_tier_change ADD COLUMN until_at BIGINT;
 

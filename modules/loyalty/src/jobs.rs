@@ -26,12 +26,31 @@ impl JobHandler for SettleDue {
     }
 }
 
+/// The queue of [`EvaluateTiers`].
+pub const EVALUATE_QUEUE: &str = "loyalty.evaluate_tiers";
+
+/// Writes down the evaluations of tiers that are due. What a member reads is right without it; the news of a change
+/// of tier and the shares of the tiers follow it.
+pub struct EvaluateTiers(pub Loyalty);
+
+#[async_trait]
+impl JobHandler for EvaluateTiers {
+    fn queue(&self) -> &'static str {
+        EVALUATE_QUEUE
+    }
+
+    async fn run(&self, _: &Job) -> Result<(), JobError> {
+        self.0.evaluate_due().await.map(drop).map_err(JobError::retry)
+    }
+}
+
 /// When the jobs run.
 pub fn schedules() -> Vec<Schedule> {
-    vec![Schedule {
-        name: "loyalty.settle_due",
-        cadence: Cadence::Every(Duration::from_secs(600)),
-        queue: SETTLE_QUEUE,
+    let every = |queue, seconds| Schedule {
+        name: queue,
+        cadence: Cadence::Every(Duration::from_secs(seconds)),
+        queue,
         payload: "{}".to_owned(),
-    }]
+    };
+    vec![every(SETTLE_QUEUE, 600), every(EVALUATE_QUEUE, 600)]
 }

@@ -28,7 +28,7 @@ pub use app::{
 pub use domain::*;
 pub use error::LoyaltyError;
 pub use events::TierChanged;
-pub use jobs::{SETTLE_QUEUE, SettleDue, schedules};
+pub use jobs::{EVALUATE_QUEUE, EvaluateTiers, SETTLE_QUEUE, SettleDue, schedules};
 
 /// See balances, statements, tiers and the programme.
 pub const READ: Permission = Permission {

@@ -122,6 +122,18 @@ pub(crate) async fn membership_load(
         .collect()
 }
 
+/// Members whose tier is to be evaluated by now, the longest due first.
+pub(crate) async fn membership_list_due(
+    executor: &mut impl Executor,
+    now: Timestamp,
+    skip: i64,
+    limit: i64,
+) -> Result<Vec<MemberId>, DbError> {
+    let sql = "SELECT member_id FROM loyalty_membership WHERE until_at <= ? ORDER BY until_at, member_id LIMIT ? OFFSET ?";
+    let rows = executor.fetch_all(sql, params![now, limit, skip]).await?;
+    rows.iter().map(|row| row.get("member_id")).collect()
+}
+
 /// Writes where members stand from now on, with the revision that was read (`None`: there was no row); somebody
 /// else's change in between makes the transaction run again.
 pub(crate) async fn membership_save(

@@ -1,5 +1,6 @@
 //! The use cases of loyalty, one per file.
 
+mod evaluate;
 mod points;
 mod program;
 mod settle;

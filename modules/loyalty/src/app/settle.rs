@@ -250,13 +250,9 @@ impl Loyalty {
                 known.activity = activity;
             }
         }
-        if by_anniversary(&versions) {
-            // Every version has the same zone.
-            let calendar = versions.first().map(|version| version.rules.calendar());
-            for (member_id, joined_at) in self.members.registered_in_tx(tx, &ids).await? {
-                if let (Some(known), Some(calendar)) = (members.get_mut(&member_id), &calendar) {
-                    known.joined_on = calendar.date_of(joined_at);
-                }
+        for (member_id, joined_on) in self.joined_on_in_tx(tx, &ids).await? {
+            if let Some(known) = members.get_mut(&member_id) {
+                known.joined_on = joined_on;
             }
         }
         let now = self.db.clock().now();
@@ -569,6 +565,13 @@ impl Settling {
             progress,
             trace,
         })
+    }
+
+    /// Carries out the evaluations of a member's tier that are due.
+    pub(crate) fn evaluate(&mut self, member_id: MemberId, now: Timestamp) -> Result<(), LoyaltyError> {
+        let due = self.due(member_id, now)?;
+        self.carry_out(member_id, due, "");
+        Ok(())
     }
 
     /// Writes what changed. The book is saved by the caller, before or after.

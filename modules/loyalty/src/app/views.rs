@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use huika_core::{Actor, Bilingual, BusinessDate, MemberId, Timestamp};
+use huika_core::{Actor, Bilingual, MemberId, Timestamp};
 use huika_ledger::{Asset, Balance, LotPlace, LotView, StatementLine};
 
-use super::settle::{TierChange, by_anniversary};
+use super::settle::TierChange;
 use crate::{
     Loyalty, LoyaltyError, Member, READ, TierProgress, Trace, advance,
     domain::{TakenBack, progress, tier_by, version_at},
@@ -84,14 +84,10 @@ impl Loyalty {
             .await?
             .remove(&member_id);
         let rules = &version_at(&versions, now)?.rules;
-        let joined_at = if by_anniversary(&versions) {
-            self.members.registered_in_tx(db, &ids).await?.remove(&member_id)
-        } else {
-            None
-        };
+        let joined_on = self.joined_on_in_tx(db, &ids).await?.remove(&member_id);
         let activity = activity.map(|(activity, _)| activity).unwrap_or_default();
         let mut member = Member {
-            joined_on: joined_at.map_or_else(BusinessDate::default, |at| rules.calendar().date_of(at)),
+            joined_on: joined_on.unwrap_or_default(),
             activity: &activity,
             span: membership.map(|membership| membership.span),
         };

@@ -176,10 +176,34 @@ impl Shop {
         paid_minor: i64,
         refunded_minor: i64,
     ) -> Settled {
+        self.refund_of(
+            member_id,
+            number,
+            bought,
+            paid_minor,
+            0,
+            refunded_minor,
+            self.now(),
+        )
+        .await
+    }
+
+    /// The same of a purchase of some moment, of which something went back before.
+    #[allow(clippy::too_many_arguments, reason = "a refund is about all of them")]
+    pub(crate) async fn refund_of(
+        &self,
+        member_id: MemberId,
+        number: &str,
+        bought: &Settled,
+        paid_minor: i64,
+        before_minor: i64,
+        refunded_minor: i64,
+        purchased_at: Timestamp,
+    ) -> Settled {
         let line = RefundedLine {
             paid_minor,
             points: bought.points,
-            before_minor: 0,
+            before_minor,
             refunded_minor,
         };
         let refund = &RefundToSettle {
@@ -190,11 +214,11 @@ impl Shop {
             actor: "opr_test".to_owned(),
             source: bought.outcome.posting_id,
             paid_minor,
-            purchased_at: self.now(),
+            purchased_at,
             earned: bought.points,
             growth: bought.growth,
             counted: true,
-            before_minor: 0,
+            before_minor,
             lines: vec![line],
             currency: Currency::CNY,
             effective_at: self.now(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use huika_core::MemberId;
 use huika_db::Tx;
-use huika_ledger::{Asset, CounterAccount, PostingId, VerifyReport};
+use huika_ledger::{Asset, VerifyReport};
 use serde::Serialize;
 
 use super::intake::{PurchaseId, RefundId};
