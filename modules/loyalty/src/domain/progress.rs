@@ -3,8 +3,8 @@
 use huika_core::{BusinessDate, Timestamp};
 
 use super::{
-    Combine, Member, Metric, Metrics, ProgramVersion, Rules, Span, Thresholds, Tier, TierReason,
-    program::tier_by,
+    Combine, Member, Metric, Metrics, ProgramVersion, Rules, Span, Thresholds, Tier, program::tier_by,
+    timeline::counted_from,
 };
 
 /// A member's tier, what keeps it and the way to the next one.
@@ -92,13 +92,8 @@ pub(crate) fn progress(
     let keep = member.span.as_ref().and_then(|span| {
         let by = calendar.date_of(span.until?.plus_millis(-1));
         let thresholds = tier.retention.as_ref().unwrap_or(&tier.thresholds);
-        // What will be looked at is the period that the last day lies in; days of grace add to the one before.
-        let last = if span.reason == TierReason::GraceBegan {
-            calendar.date_of(span.from.plus_millis(-1))
-        } else {
-            by
-        };
-        let counted = sum(qualification.period.first_date(member.joined_on, last));
+        let last_moment = span.until?.plus_millis(-1);
+        let counted = sum(counted_from(rules, member.joined_on, span, last_moment));
         Some(KeepTier {
             by,
             requirements: requirements(thresholds, &counted),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Activity, Downgrade, Metrics, ProgramVersion, RefundEffect, Rules, Transition,
+    Activity, Downgrade, Metrics, ProgramVersion, RefundEffect, Rules, Transition, Validity,
     program::{tier_by, version_at},
     tier_for,
 };
@@ -247,23 +247,12 @@ fn next_span(
     let view = View::at(versions, at)?;
     let qualification = &view.rules().qualification;
     let in_grace = span.reason == TierReason::GraceBegan;
-    // What has passed is the period that the last moment of the span lies in. Days of grace are added to the period
-    // that ended before them.
     let last_moment = at.plus_millis(-1);
-    let period_moment = if in_grace {
-        span.from.plus_millis(-1)
-    } else {
-        last_moment
-    };
     let metrics_by = |view: &View<'_>| {
-        let qualification = &view.rules().qualification;
-        let calendar = view.rules().calendar();
-        let first = qualification
-            .period
-            .first_date(member.joined_on, calendar.date_of(period_moment));
-        member
-            .activity
-            .sum(first, calendar.date_of(last_moment), qualification.refunds)
+        let rules = view.rules();
+        let first = counted_from(rules, member.joined_on, span, last_moment);
+        let last = rules.calendar().date_of(last_moment);
+        member.activity.sum(first, last, rules.qualification.refunds)
     };
     let metrics = metrics_by(&view);
     let position = view.position(&span.tier);
@@ -295,6 +284,40 @@ fn next_span(
         follow(lower, TierReason::Lowered)
     };
     Ok(Some(next))
+}
+
+/// The first date that counts when a span is evaluated that ends with some moment. `None`: everything ever.
+///
+/// It is the first of the period that this moment lies in; days of grace add to the period that ended before them. A
+/// tier that holds for months is kept by what is done in these months: what reached it does not keep it as well.
+pub(crate) fn counted_from(
+    rules: &Rules,
+    joined_on: BusinessDate,
+    span: &Span,
+    last_moment: Timestamp,
+) -> Option<BusinessDate> {
+    let calendar = rules.calendar();
+    let began_on = calendar.date_of(span.from);
+    let in_grace = span.reason == TierReason::GraceBegan;
+    let period_moment = if in_grace {
+        span.from.plus_millis(-1)
+    } else {
+        last_moment
+    };
+    let of_period = rules
+        .qualification
+        .period
+        .first_date(joined_on, calendar.date_of(period_moment));
+    let of_span = match rules.qualification.validity {
+        Validity::Months { months } if in_grace => {
+            Some(began_on.plus_months(-i32::from(months)).plus_days(1))
+        }
+        // A span that an evaluation began has the whole of its first day.
+        Validity::Months { .. } if span.from == calendar.start_of(began_on) => Some(began_on),
+        Validity::Months { .. } => Some(began_on.plus_days(1)),
+        Validity::Forever | Validity::PeriodEnd { .. } => None,
+    };
+    of_period.max(of_span)
 }
 
 /// The span that begins at a moment because the metrics reach a higher tier. `None`: they do not.
@@ -359,7 +382,7 @@ mod tests {
     use super::*;
     use crate::{
         DaySums, default_rules,
-        domain::{Combine, Period, Qualification, Thresholds, Validity},
+        domain::{Combine, Period, Qualification, Thresholds},
     };
 
     fn moment(text: &str) -> Timestamp {
