@@ -18,8 +18,8 @@ mod rng;
 mod secret;
 mod time;
 
-pub use allocate::allocate;
 pub use access::{Actor, ActorKind, Denied, OPERATOR_PREFIX, Permission, StoreScope};
+pub use allocate::allocate;
 pub use chain::Chain;
 pub use clock::{Clock, Stopwatch};
 pub use id::{Id, IdGenerator, IdKind, MAX_NODE, MemberId, MemberKind, ParseIdError};

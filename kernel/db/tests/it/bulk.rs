@@ -2,7 +2,7 @@
 
 use huika_db::{
     DbError, Executor as _, Param, Params,
-    dialect::{Update, pair_condition},
+    dialect::{Merge, Update, pair_condition},
     params,
 };
 use huika_testing::TestDb;
@@ -149,5 +149,26 @@ huika_testing::db_test! { migrations = cups,
             insert(&cx, &[(1, code.into(), None, None, None, 0)]).await.unwrap();
         }
         assert_eq!(codes(&cx, "code = ?", params!["A"]).await, ["A"]);
+    }
+
+    async fn rows_that_exist_are_added_to(cx) {
+        let merge = Merge { keys: &["shop", "code"], sums: &["amount"], greatest: &["sequence"] };
+        let cup = |code: &str, amount: i64, sequence: i64| {
+            (1, code.to_owned(), Some("first".to_owned()), Some(amount), None, sequence)
+        };
+        let add = async |cups: Vec<Cup>| {
+            let cups = &cups;
+            cx.db.run_tx("test.merge", |tx| Box::pin(async move { tx.insert(insert_of(cups).merging(merge)).await })).await
+        };
+        add(vec![cup("a", 10, 5), cup("b", 1, 1)]).await.unwrap();
+        // Eight at once: nothing is lost of any.
+        let eight = (1..=8).map(|at| add(vec![cup("a", 1, at), cup("c", -2, at)]));
+        for added in futures::future::join_all(eight).await {
+            added.unwrap();
+        }
+        let mut again = cup("b", 5, 0);
+        again.2 = Some("second".to_owned());
+        add(vec![again]).await.unwrap();
+        assert_eq!(read_cups(&cx).await, [cup("a", 18, 8), cup("b", 6, 1), cup("c", -16, 8)]);
     }
 }

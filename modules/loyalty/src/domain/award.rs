@@ -491,10 +491,18 @@ mod tests {
                 points_rate: rate(2, 100),
             })
         };
-        let mixed: &[(&str, i64)] = &[("tea", 10_000), ("cups", 5_050), ("", 50)];
-        let plain: &[(&str, i64)] = &[("", 24_800)];
+        let mixed: &'static [(&'static str, i64)] = &[("tea", 10_000), ("cups", 5_050), ("", 50)];
+        let plain: &'static [(&'static str, i64)] = &[("", 24_800)];
         // what, promotions, tier, lines, base, bonus
-        let table: Vec<(&str, Vec<Promotion>, &str, &[(&str, i64)], i64, i64)> = vec![
+        type Case = (
+            &'static str,
+            Vec<Promotion>,
+            &'static str,
+            &'static [(&'static str, i64)],
+            i64,
+            i64,
+        );
+        let table: Vec<Case> = vec![
             ("none", vec![], "silver", plain, 248, 50),
             // ×1.2 × 2 = ×2.4
             ("double", vec![double()], "silver", plain, 248, 347),
