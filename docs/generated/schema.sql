@@ -637,6 +637,92 @@ CREATE TABLE loyalty_tier_change (
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) WITHOUT ROWID;
 
+-- loyalty 0002 activity
+
+-- What members do by business date, and tiers that hold for a time.
+
+-- The sums of a member's business date in the zone of the programme. Rows are only ever added to.
+CREATE TABLE loyalty_activity (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  spend_minor BIGINT NOT NULL,
+  orders BIGINT NOT NULL,
+  growth BIGINT NOT NULL,
+  -- What of the above was refunded, whenever that was.
+  refunded_minor BIGINT NOT NULL,
+  refunded_orders BIGINT NOT NULL,
+  refunded_growth BIGINT NOT NULL,
+  -- The moment of the last purchase of the date; by it a purchase that arrives late is known.
+  last_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_activity PRIMARY KEY (member_id, day)
+) WITHOUT ROWID;
+
+-- The moment at which the tier is evaluated. NULL: it holds until something raises it.
+ALTER TABLE loyalty_membership ADD COLUMN until_at BIGINT;
+
+-- Why the tier holds.
+ALTER TABLE loyalty_membership ADD COLUMN reason TEXT NOT NULL DEFAULT 'reached';
+
+-- The version of the rules that decided.
+ALTER TABLE loyalty_membership ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Serves the job that evaluates tiers.
+CREATE INDEX ix_loyalty_membership_until_at ON loyalty_membership (until_at, member_id);
+
+ALTER TABLE loyalty_tier_change ADD COLUMN until_at BIGINT;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN reason TEXT NOT NULL DEFAULT 'reached';
+
+ALTER TABLE loyalty_tier_change ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Beside the growth value: the metrics that decided.
+ALTER TABLE loyalty_tier_change ADD COLUMN spend_minor BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN orders BIGINT NOT NULL DEFAULT 0;
+
+-- When a purchase that arrived late showed that something else had been true. NULL: it stands.
+ALTER TABLE loyalty_tier_change ADD COLUMN superseded_at BIGINT;
+
+-- loyalty 0003 limits
+
+-- What members got of limited grants, what budgets have left, and what was given once.
+
+-- Points that a member got under a cap in one of its periods. Rows are only ever added to, in the transaction that
+-- changes the member's account.
+CREATE TABLE loyalty_counter (
+  member_id BIGINT NOT NULL,
+  -- The code of the rule, or program.
+  code TEXT NOT NULL,
+  -- 1 day, 2 week, 3 month.
+  cap BIGINT NOT NULL,
+  -- The first day of the period, in days since 1970-01-01.
+  period BIGINT NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_counter PRIMARY KEY (member_id, code, cap, period)
+) WITHOUT ROWID;
+
+-- Points that a rule granted to all members together. Every change names the value that it read.
+CREATE TABLE loyalty_budget (
+  code TEXT NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_budget PRIMARY KEY (code)
+) WITHOUT ROWID;
+
+-- A member checks in once a business date: the key decides.
+CREATE TABLE loyalty_check_in (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  -- 1 when the day was made up for later.
+  made_up BIGINT NOT NULL,
+  -- Which day of its streak it was.
+  streak_day BIGINT NOT NULL,
+  points BIGINT NOT NULL,
+  recorded_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_check_in PRIMARY KEY (member_id, day)
+) WITHOUT ROWID;
+
 -- orders 0001 orders
 
 -- Purchases and refunds as other systems report them, and what imports have read.
@@ -750,6 +836,22 @@ CREATE TABLE orders_import (
   updated_at BIGINT NOT NULL,
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
 ) WITHOUT ROWID;
+
+-- orders 0002 growth
+
+-- Growth value is earned at a rate of its own: documents keep what they gave and took back.
+
+ALTER TABLE orders_purchase ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE orders_refund ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+-- Until now it was what was paid.
+UPDATE orders_purchase SET growth = paid_minor WHERE kind = 1 AND earns = 1 AND identified = 1;
+
+UPDATE orders_refund SET growth = amount_minor WHERE identified = 1 AND NOT EXISTS (
+  SELECT 1 FROM orders_purchase p WHERE p.member_id = orders_refund.member_id
+  AND p.purchase_id = orders_refund.purchase_id AND p.earns = 0
+);
 
 -- orders 0003 claim
 
@@ -1475,6 +1577,92 @@ CREATE TABLE loyalty_tier_change (
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) ;
 
+-- loyalty 0002 activity
+
+-- What members do by business date, and tiers that hold for a time.
+
+-- The sums of a member's business date in the zone of the programme. Rows are only ever added to.
+CREATE TABLE loyalty_activity (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  spend_minor BIGINT NOT NULL,
+  orders BIGINT NOT NULL,
+  growth BIGINT NOT NULL,
+  -- What of the above was refunded, whenever that was.
+  refunded_minor BIGINT NOT NULL,
+  refunded_orders BIGINT NOT NULL,
+  refunded_growth BIGINT NOT NULL,
+  -- The moment of the last purchase of the date; by it a purchase that arrives late is known.
+  last_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_activity PRIMARY KEY (member_id, day)
+) ;
+
+-- The moment at which the tier is evaluated. NULL: it holds until something raises it.
+ALTER TABLE loyalty_membership ADD COLUMN until_at BIGINT;
+
+-- Why the tier holds.
+ALTER TABLE loyalty_membership ADD COLUMN reason VARCHAR(24) COLLATE "C" NOT NULL DEFAULT 'reached';
+
+-- The version of the rules that decided.
+ALTER TABLE loyalty_membership ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Serves the job that evaluates tiers.
+CREATE INDEX ix_loyalty_membership_until_at ON loyalty_membership (until_at, member_id);
+
+ALTER TABLE loyalty_tier_change ADD COLUMN until_at BIGINT;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN reason VARCHAR(24) COLLATE "C" NOT NULL DEFAULT 'reached';
+
+ALTER TABLE loyalty_tier_change ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Beside the growth value: the metrics that decided.
+ALTER TABLE loyalty_tier_change ADD COLUMN spend_minor BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN orders BIGINT NOT NULL DEFAULT 0;
+
+-- When a purchase that arrived late showed that something else had been true. NULL: it stands.
+ALTER TABLE loyalty_tier_change ADD COLUMN superseded_at BIGINT;
+
+-- loyalty 0003 limits
+
+-- What members got of limited grants, what budgets have left, and what was given once.
+
+-- Points that a member got under a cap in one of its periods. Rows are only ever added to, in the transaction that
+-- changes the member's account.
+CREATE TABLE loyalty_counter (
+  member_id BIGINT NOT NULL,
+  -- The code of the rule, or program.
+  code VARCHAR(32) COLLATE "C" NOT NULL,
+  -- 1 day, 2 week, 3 month.
+  cap BIGINT NOT NULL,
+  -- The first day of the period, in days since 1970-01-01.
+  period BIGINT NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_counter PRIMARY KEY (member_id, code, cap, period)
+) ;
+
+-- Points that a rule granted to all members together. Every change names the value that it read.
+CREATE TABLE loyalty_budget (
+  code VARCHAR(32) COLLATE "C" NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_budget PRIMARY KEY (code)
+) ;
+
+-- A member checks in once a business date: the key decides.
+CREATE TABLE loyalty_check_in (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  -- 1 when the day was made up for later.
+  made_up BIGINT NOT NULL,
+  -- Which day of its streak it was.
+  streak_day BIGINT NOT NULL,
+  points BIGINT NOT NULL,
+  recorded_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_check_in PRIMARY KEY (member_id, day)
+) ;
+
 -- orders 0001 orders
 
 -- Purchases and refunds as other systems report them, and what imports have read.
@@ -1588,6 +1776,22 @@ CREATE TABLE orders_import (
   updated_at BIGINT NOT NULL,
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
 ) ;
+
+-- orders 0002 growth
+
+-- Growth value is earned at a rate of its own: documents keep what they gave and took back.
+
+ALTER TABLE orders_purchase ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE orders_refund ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+-- Until now it was what was paid.
+UPDATE orders_purchase SET growth = paid_minor WHERE kind = 1 AND earns = 1 AND identified = 1;
+
+UPDATE orders_refund SET growth = amount_minor WHERE identified = 1 AND NOT EXISTS (
+  SELECT 1 FROM orders_purchase p WHERE p.member_id = orders_refund.member_id
+  AND p.purchase_id = orders_refund.purchase_id AND p.earns = 0
+);
 
 -- orders 0003 claim
 
@@ -2313,6 +2517,92 @@ CREATE TABLE loyalty_tier_change (
   CONSTRAINT pk_loyalty_tier_change PRIMARY KEY (member_id, change_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+-- loyalty 0002 activity
+
+-- What members do by business date, and tiers that hold for a time.
+
+-- The sums of a member's business date in the zone of the programme. Rows are only ever added to.
+CREATE TABLE loyalty_activity (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  spend_minor BIGINT NOT NULL,
+  orders BIGINT NOT NULL,
+  growth BIGINT NOT NULL,
+  -- What of the above was refunded, whenever that was.
+  refunded_minor BIGINT NOT NULL,
+  refunded_orders BIGINT NOT NULL,
+  refunded_growth BIGINT NOT NULL,
+  -- The moment of the last purchase of the date; by it a purchase that arrives late is known.
+  last_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_activity PRIMARY KEY (member_id, day)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- The moment at which the tier is evaluated. NULL: it holds until something raises it.
+ALTER TABLE loyalty_membership ADD COLUMN until_at BIGINT;
+
+-- Why the tier holds.
+ALTER TABLE loyalty_membership ADD COLUMN reason VARCHAR(24) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'reached';
+
+-- The version of the rules that decided.
+ALTER TABLE loyalty_membership ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Serves the job that evaluates tiers.
+CREATE INDEX ix_loyalty_membership_until_at ON loyalty_membership (until_at, member_id);
+
+ALTER TABLE loyalty_tier_change ADD COLUMN until_at BIGINT;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN reason VARCHAR(24) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'reached';
+
+ALTER TABLE loyalty_tier_change ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+
+-- Beside the growth value: the metrics that decided.
+ALTER TABLE loyalty_tier_change ADD COLUMN spend_minor BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE loyalty_tier_change ADD COLUMN orders BIGINT NOT NULL DEFAULT 0;
+
+-- When a purchase that arrived late showed that something else had been true. NULL: it stands.
+ALTER TABLE loyalty_tier_change ADD COLUMN superseded_at BIGINT;
+
+-- loyalty 0003 limits
+
+-- What members got of limited grants, what budgets have left, and what was given once.
+
+-- Points that a member got under a cap in one of its periods. Rows are only ever added to, in the transaction that
+-- changes the member's account.
+CREATE TABLE loyalty_counter (
+  member_id BIGINT NOT NULL,
+  -- The code of the rule, or program.
+  code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- 1 day, 2 week, 3 month.
+  cap BIGINT NOT NULL,
+  -- The first day of the period, in days since 1970-01-01.
+  period BIGINT NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_counter PRIMARY KEY (member_id, code, cap, period)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Points that a rule granted to all members together. Every change names the value that it read.
+CREATE TABLE loyalty_budget (
+  code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  used BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_budget PRIMARY KEY (code)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- A member checks in once a business date: the key decides.
+CREATE TABLE loyalty_check_in (
+  member_id BIGINT NOT NULL,
+  -- Days since 1970-01-01.
+  day BIGINT NOT NULL,
+  -- 1 when the day was made up for later.
+  made_up BIGINT NOT NULL,
+  -- Which day of its streak it was.
+  streak_day BIGINT NOT NULL,
+  points BIGINT NOT NULL,
+  recorded_at BIGINT NOT NULL,
+  CONSTRAINT pk_loyalty_check_in PRIMARY KEY (member_id, day)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 -- orders 0001 orders
 
 -- Purchases and refunds as other systems report them, and what imports have read.
@@ -2426,6 +2716,22 @@ CREATE TABLE orders_import (
   updated_at BIGINT NOT NULL,
   CONSTRAINT pk_orders_import PRIMARY KEY (source, file_hash)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- orders 0002 growth
+
+-- Growth value is earned at a rate of its own: documents keep what they gave and took back.
+
+ALTER TABLE orders_purchase ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE orders_refund ADD COLUMN growth BIGINT NOT NULL DEFAULT 0;
+
+-- Until now it was what was paid.
+UPDATE orders_purchase SET growth = paid_minor WHERE kind = 1 AND earns = 1 AND identified = 1;
+
+UPDATE orders_refund SET growth = amount_minor WHERE identified = 1 AND NOT EXISTS (
+  SELECT 1 FROM orders_purchase p WHERE p.member_id = orders_refund.member_id
+  AND p.purchase_id = orders_refund.purchase_id AND p.earns = 0
+);
 
 -- orders 0003 claim
 
