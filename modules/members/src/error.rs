@@ -101,6 +101,30 @@ huika_core::problems! {
         en "Nobody is set to merged by hand: merge the two members instead."
         zh "“已合并”状态不能手动设置：请使用会员合并功能。";
 
+        /// No such version of an agreement was published.
+        [422 "members.agreement_unknown"]
+        AgreementUnknown
+        en "There is no such version of the agreement: publish it first, or name one from the list of agreements."
+        zh "该协议版本不存在：请先发布，或从协议列表中选择。";
+
+        /// The agreement's title or hash is not in the expected form.
+        [422 "members.agreement_invalid"]
+        AgreementInvalid
+        en "An agreement has a title of 1 to 100 characters in both languages and the SHA-256 of its text as 64 hexadecimal digits."
+        zh "协议须有中英文标题（1至100个字符）以及正文的 SHA-256（64位十六进制）。";
+
+        /// Nobody has the inviter's id.
+        [422 "members.inviter_unknown"]
+        InviterUnknown
+        en "The member who invited does not exist: check the id, or leave it out."
+        zh "邀请人不存在：请核对会员编号，或不填写。";
+
+        /// The text to search for is not one.
+        [422 "members.search_invalid"]
+        SearchInvalid
+        en "Search by exactly one of: the last 4 digits of a phone, a whole name, the first character of a name, an ID number."
+        zh "请且仅请选择一种条件：手机号后4位、完整姓名或昵称、姓名首字、身份证号码。";
+
         /// The end of a state cannot be that.
         [422 "members.until_invalid"]
         UntilInvalid

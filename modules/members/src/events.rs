@@ -4,7 +4,7 @@ use huika_core::{MemberId, Timestamp};
 use huika_db::outbox::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::{CardNumber, MergeId, RegisterMember};
+use crate::{Attribution, CardNumber, MergeId, RegisterMember};
 
 /// A person became a member. Consumers: grants for new members, analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,15 @@ pub struct MemberRegistered {
     pub has_phone: bool,
     /// The system whose customer number came along.
     pub external_issuer: Option<String>,
+    /// The occasion, where one was named.
+    #[serde(default)]
+    pub scene: Option<String>,
+    /// The operator or adviser who won the member.
+    #[serde(default)]
+    pub staff_code: Option<String>,
+    /// The member who invited.
+    #[serde(default)]
+    pub inviter: Option<MemberId>,
     /// When.
     pub registered_at: Timestamp,
 }
@@ -30,6 +39,7 @@ impl MemberRegistered {
         member_id: MemberId,
         card_number: &CardNumber,
         command: &RegisterMember,
+        attribution: &Attribution,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -42,6 +52,9 @@ impl MemberRegistered {
                 .external
                 .as_ref()
                 .map(|external| external.issuer().to_string()),
+            scene: attribution.scene.as_ref().map(ToString::to_string),
+            staff_code: attribution.staff_code.as_ref().map(ToString::to_string),
+            inviter: attribution.inviter,
             registered_at: now,
         }
     }
@@ -150,5 +163,23 @@ pub struct MemberErased {
 
 impl Event for MemberErased {
     const TOPIC: &'static str = "members.member_erased";
+    const VERSION: u32 = 1;
+}
+
+/// A member consented to a purpose or withdrew. Consumers: whoever uses data for that purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentDecided {
+    /// The member.
+    pub member_id: MemberId,
+    /// The purpose: service, marketing, profiling or sensitive.
+    pub purpose: String,
+    /// Given or withdrawn.
+    pub granted: bool,
+    /// When.
+    pub decided_at: Timestamp,
+}
+
+impl Event for ConsentDecided {
+    const TOPIC: &'static str = "members.consent_decided";
     const VERSION: u32 = 1;
 }

@@ -23,9 +23,13 @@ mod parts;
 pub mod permission;
 mod store;
 
-pub use app::{ChangeProfile, MergePreview, ProfileView, Registration};
+pub use app::{Agreement, ChangeProfile, MergePreview, NewAgreement, ProfileView, Registration, Search};
 pub use domain::{
     card::CardNumber,
+    consent::{
+        AgreementVersion, Attribution, ConsentDecision, ConsentId, ConsentKind, ConsentRecord, Enrolment,
+        Purpose, UnknownPurpose,
+    },
     identity::{Code, ExternalIdentity, Identity},
     member::{MemberView, Nickname, Standing},
     phone::PhoneNumber,
@@ -36,8 +40,8 @@ pub use domain::{
 };
 pub use error::MembersError;
 pub use events::{
-    BirthdayChanged, IdentityJoined, MemberErased, MemberRegistered, MembersMerged, MembersUnmerged,
-    ProfileCompleted,
+    BirthdayChanged, ConsentDecided, IdentityJoined, MemberErased, MemberRegistered, MembersMerged,
+    MembersUnmerged, ProfileCompleted,
 };
 pub use parts::{MemberPart, Merge, MergeEffect, MergeId, MergeKind, PartError};
 pub use permission::PERMISSIONS;
@@ -94,5 +98,6 @@ pub fn migrations() -> Vec<Migration> {
         migration(2, "personal", include_str!("../migrations/0002_personal.sql")),
         migration(3, "merge", include_str!("../migrations/0003_merge.sql")),
         migration(4, "leaving", include_str!("../migrations/0004_leaving.sql")),
+        migration(5, "consents", include_str!("../migrations/0005_consents.sql")),
     ]
 }

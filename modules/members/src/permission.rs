@@ -3,7 +3,9 @@
 use huika_core::Permission;
 
 /// Every permission of this module.
-pub const PERMISSIONS: &[Permission] = &[READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT, MERGE, ERASE];
+pub const PERMISSIONS: &[Permission] = &[
+    READ, REGISTER, REVEAL, SET_STATE, EDIT, EXPORT, MERGE, ERASE, CONSENT, CONFIGURE,
+];
 
 /// Find and see members, phones masked.
 pub const READ: Permission = Permission {
@@ -59,4 +61,18 @@ pub const ERASE: Permission = Permission {
     name: "members.erase",
     en: "Destroy the personal data of members who have left, for ever",
     zh: "永久删除已注销会员的个人信息",
+};
+
+/// Enter consents and withdrawals.
+pub const CONSENT: Permission = Permission {
+    name: "members.consent",
+    en: "Enter what members consent to and withdraw",
+    zh: "登记会员的同意与撤回",
+};
+
+/// Publish agreements.
+pub const CONFIGURE: Permission = Permission {
+    name: "members.configure",
+    en: "Publish the agreements that members consent to",
+    zh: "发布会员协议",
 };

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use huika_core::{Keyring, MemberId, Timestamp};
+use huika_core::{Bilingual, Keyring, MemberId, Timestamp};
 use huika_db::{
     DbError, Executor, Param, Row, Tx,
     dialect::{Insert, Update},
@@ -13,7 +13,8 @@ use huika_db::{
 };
 
 use crate::{
-    MemberState, Merge, MergeId, PersonalField, Standing,
+    Agreement, AgreementVersion, Attribution, Code, ConsentDecision, ConsentId, ConsentRecord, MemberState,
+    Merge, MergeId, PersonalField, Purpose, Standing,
     domain::{
         identity::IdentityName,
         lookup::{Lookup, LookupKind},
@@ -909,6 +910,218 @@ pub(crate) async fn lookup_members(
         )
         .await?;
     rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// Inserts decisions of members; `merge` where a merge brings them.
+pub(crate) async fn consent_insert(
+    tx: &mut Tx<'_>,
+    rows: Vec<(MemberId, ConsentId, ConsentDecision)>,
+    merge: Option<MergeId>,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let mut insert = Insert::into_table(
+        "members_consent",
+        &[
+            "member_id",
+            "consent_id",
+            "purpose",
+            "granted",
+            "agreement_code",
+            "agreement_version",
+            "merge_id",
+            "actor",
+            "decided_at",
+        ],
+    );
+    for (member_id, id, decision) in rows {
+        let agreement = decision.agreement.as_ref();
+        insert.push(params![
+            member_id,
+            id,
+            decision.purpose.name(),
+            decision.granted,
+            agreement.map(|agreement| agreement.code.as_str()),
+            agreement.map(|agreement| agreement.version),
+            merge,
+            actor,
+            now,
+        ]);
+    }
+    tx.insert(insert).await.map(drop)
+}
+
+/// The decisions of members, of one purpose or of all, oldest first.
+pub(crate) async fn consent_list(
+    executor: &mut impl Executor,
+    ids: &[MemberId],
+    purpose: Option<Purpose>,
+) -> Result<HashMap<MemberId, Vec<ConsentRecord>>, DbError> {
+    let purposes = purpose.map_or_else(|| Purpose::ALL.to_vec(), |purpose| vec![purpose]);
+    let purposes: Vec<String> = purposes.iter().map(|purpose| purpose.name().to_owned()).collect();
+    let mut records: HashMap<MemberId, Vec<ConsentRecord>> = HashMap::new();
+    for ids in ids.chunks(LIST_ROWS) {
+        let rows = executor
+            .fetch_all(
+                "SELECT member_id, consent_id, purpose, granted, agreement_code, agreement_version, actor, decided_at \
+                 FROM members_consent WHERE member_id IN (??) AND purpose IN (??) ORDER BY decided_at, consent_id",
+                params![id_list(ids), Param::Texts(purposes.clone())],
+            )
+            .await?;
+        for row in rows {
+            let code: Option<String> = row.get("agreement_code")?;
+            let version: Option<i64> = row.get("agreement_version")?;
+            let code = code.map(|code| code.parse()).transpose();
+            let code = code.map_err(|_| DbError::corrupt("agreement_code"))?;
+            let record = ConsentRecord {
+                id: row.get("consent_id")?,
+                decision: ConsentDecision {
+                    purpose: parsed(&row, "purpose")?,
+                    granted: row.get("granted")?,
+                    agreement: code
+                        .zip(version)
+                        .map(|(code, version)| AgreementVersion { code, version }),
+                },
+                actor: row.get("actor")?,
+                decided_at: row.get("decided_at")?,
+            };
+            records.entry(row.get("member_id")?).or_default().push(record);
+        }
+    }
+    Ok(records)
+}
+
+/// Takes back what a merge brought.
+pub(crate) async fn consent_delete_of_merge(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    merge: MergeId,
+) -> Result<(), DbError> {
+    let sql = "DELETE FROM members_consent WHERE member_id = ? AND merge_id = ?";
+    tx.execute(sql, params![id, merge]).await.map(drop)
+}
+
+/// Inserts a version of an agreement.
+///
+/// # Errors
+/// [`DbError::Stale`] when somebody else has published this version, which makes the transaction run again.
+pub(crate) async fn agreement_insert(tx: &mut Tx<'_>, agreement: &Agreement) -> Result<(), DbError> {
+    let columns = &[
+        "code",
+        "version",
+        "title_zh",
+        "title_en",
+        "text_hash",
+        "published_at",
+    ];
+    let mut insert = Insert::into_table("members_agreement", columns).skip_existing();
+    insert.push(params![
+        agreement.version.code.as_str(),
+        agreement.version.version,
+        &agreement.title.zh,
+        &agreement.title.en,
+        &agreement.text_hash,
+        agreement.published_at,
+    ]);
+    if tx.insert(insert).await? == 1 {
+        Ok(())
+    } else {
+        Err(DbError::Stale("members_agreement"))
+    }
+}
+
+/// Every version of every agreement, by code and version.
+pub(crate) async fn agreement_list(executor: &mut impl Executor) -> Result<Vec<Agreement>, DbError> {
+    let rows = executor
+        .fetch_all(
+            "SELECT code, version, title_zh, title_en, text_hash, published_at FROM members_agreement \
+             ORDER BY code, version",
+            params![],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Agreement {
+                version: AgreementVersion {
+                    code: parsed(row, "code")?,
+                    version: row.get("version")?,
+                },
+                title: Bilingual::new(row.get::<String>("title_zh")?, row.get::<String>("title_en")?),
+                text_hash: row.get("text_hash")?,
+                published_at: row.get("published_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Stores guardians' consents; a member's earlier one is replaced.
+pub(crate) async fn guardian_put(
+    tx: &mut Tx<'_>,
+    rows: Vec<(MemberId, Vec<u8>)>,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<MemberId> = rows.iter().map(|(id, _)| *id).collect();
+    tx.execute(
+        "DELETE FROM members_guardian WHERE member_id IN (??)",
+        params![id_list(&ids)],
+    )
+    .await?;
+    let columns = &["member_id", "phone_sealed", "actor", "consented_at"];
+    let mut insert = Insert::into_table("members_guardian", columns);
+    for (id, sealed) in rows {
+        insert.push(params![id, sealed, actor, now]);
+    }
+    tx.insert(insert).await.map(drop)
+}
+
+/// Whether a guardian has consented for a member.
+pub(crate) async fn guardian_exists(executor: &mut impl Executor, id: MemberId) -> Result<bool, DbError> {
+    let sql = "SELECT member_id FROM members_guardian WHERE member_id = ?";
+    Ok(executor.fetch_optional(sql, params![id]).await?.is_some())
+}
+
+/// Inserts how people came to be members.
+pub(crate) async fn attribution_insert(
+    tx: &mut Tx<'_>,
+    rows: Vec<(MemberId, &Attribution)>,
+) -> Result<(), DbError> {
+    let columns = &["member_id", "scene", "staff_code", "inviter_id"];
+    let mut insert = Insert::into_table("members_attribution", columns);
+    for (id, attribution) in rows {
+        let code = |code: &Option<Code>| code.as_ref().map(|code| code.as_str().to_owned());
+        insert.push(params![
+            id,
+            code(&attribution.scene),
+            code(&attribution.staff_code),
+            attribution.inviter
+        ]);
+    }
+    tx.insert(insert).await.map(drop)
+}
+
+/// How a person came to be a member.
+pub(crate) async fn attribution_find(
+    executor: &mut impl Executor,
+    id: MemberId,
+) -> Result<Attribution, DbError> {
+    let sql = "SELECT scene, staff_code, inviter_id FROM members_attribution WHERE member_id = ?";
+    let Some(row) = executor.fetch_optional(sql, params![id]).await? else {
+        return Ok(Attribution::default());
+    };
+    let code = |column: &str| {
+        let text: Option<String> = row.get(column)?;
+        let code = text.map(|text| text.parse::<Code>()).transpose();
+        code.map_err(|_| DbError::corrupt(column))
+    };
+    Ok(Attribution {
+        scene: code("scene")?,
+        staff_code: code("staff_code")?,
+        inviter: row.get("inviter_id")?,
+    })
 }
 
 /// Notes that something happened in a member's life, and tells whether it is the first time.

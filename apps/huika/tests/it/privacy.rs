@@ -1,4 +1,4 @@
-//! Personal data: a phone is in clear in no file that Huika writes.
+//! Personal data: no phone, name, birthday or identity number is in clear in any file that Huika writes.
 
 use std::io::Read as _;
 
@@ -10,6 +10,12 @@ use crate::process::Place;
 
 /// What is printed on an identity card, up to its last digit.
 const IDENTITY_NUMBER: &str = "11010519491231002";
+
+/// What else a person tells. None of it stands in a file by chance.
+const BIRTHDAY: &str = "1949-12-31";
+const REAL_NAME: &str = "欧阳无忌";
+const ADDRESS: &str = "静安区南京西路1号";
+const EMAIL: &str = "wuji@mail.example";
 
 fn assert_holds_none(what: &str, bytes: &[u8], traces: &[String]) {
     assert!(!bytes.is_empty(), "{what} is empty");
@@ -107,6 +113,19 @@ db_test! { unmigrated,
                 )
                 .await;
             assert_eq!(revealed.unwrap().0, 200);
+            let profile = json!({"version": 1, "set": {
+                "birthday": BIRTHDAY, "real_name": REAL_NAME, "id_number": format!("{IDENTITY_NUMBER}X"),
+                "address": ADDRESS, "email": EMAIL,
+            }});
+            let path = format!("/api/admin/v1/members/{id}/profile");
+            let changed = server.send(&token, reqwest::Method::PATCH, &path, Some(profile)).await.unwrap();
+            assert_eq!(changed.0, 200, "{changed:?}");
+            for field in ["birthday", "real_name", "id_number", "address", "email"] {
+                let path = format!("{path}/{field}");
+                assert_eq!(server.send(&token, reqwest::Method::GET, &path, None).await.unwrap().0, 200);
+            }
+            let search = json!({"name": REAL_NAME});
+            assert_eq!(post("/api/admin/v1/member-searches", search).await.0, 200);
             // Systems that use phones with a suffix, or identity numbers, as customer numbers.
             for number in [format!("{phone}_wx"), format!("{IDENTITY_NUMBER}{}", &phone[10..])] {
                 let person = json!({"external": {"issuer": "shop", "subject": number}, "channel": "pos"});
@@ -183,7 +202,9 @@ db_test! { unmigrated,
         let demo_phones = (0..30).map(|number| format!("199000{number:05}"));
         let parts: Vec<String> = phones.iter().map(|phone| phone[3..].to_owned()).collect();
         let identity = std::iter::once(IDENTITY_NUMBER.to_owned());
-        let traces: Vec<String> = phones.into_iter().chain(parts).chain(demo_phones).chain(identity).collect();
+        let told = [BIRTHDAY, REAL_NAME, ADDRESS, EMAIL].map(str::to_owned);
+        let traces: Vec<String> =
+            phones.into_iter().chain(parts).chain(demo_phones).chain(identity).chain(told).collect();
         // Bytes are shown in hexadecimal in a dump.
         let in_hex: Vec<String> = traces
             .iter()

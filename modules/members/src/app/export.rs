@@ -35,6 +35,21 @@ impl Members {
                     let personal: Map<String, Value> = values
                         .map(|value| (value.field().name().to_owned(), value.reveal().into()))
                         .collect();
+                    let attribution = store::attribution_find(tx, id).await?;
+                    let mut consents = store::consent_list(tx, &[id], None).await?;
+                    let consents: Vec<Value> = consents
+                        .remove(&id)
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|one| {
+                            json!({
+                                "purpose": one.decision.purpose,
+                                "granted": one.decision.granted,
+                                "agreement": one.decision.agreement,
+                                "decided_at": one.decided_at,
+                            })
+                        })
+                        .collect();
                     let parts = self.export_parts(tx, id).await?;
                     // What was written for members who turned out to be this person is this person's as well.
                     let mut merged = Vec::new();
@@ -60,7 +75,13 @@ impl Members {
                         "channel": view.channel,
                         "store_code": view.store_code,
                         "registered_at": view.registered_at,
+                        "attribution": {
+                            "scene": attribution.scene,
+                            "staff_code": attribution.staff_code,
+                            "inviter": attribution.inviter,
+                        },
                         "personal": personal,
+                        "consents": consents,
                         "identities": store::identities_of(tx, id).await?,
                         "parts": parts,
                         "merged_members": merged,

@@ -16,6 +16,7 @@ use crate::{
     Identity, MemberState, Members, MembersError, MembersMerged, MembersUnmerged, Merge, MergeEffect,
     PersonalField, Reason,
     domain::{
+        consent::gained,
         lookup::{Lookup, LookupKind},
         member::MemberRecord,
         merge::{Changes, Sealed, sides},
@@ -301,6 +302,13 @@ impl Members {
         let fields = gains.fields.iter();
         let rows = fields.map(|(field, sealed)| (winner.id, *field, sealed.clone()));
         store::personal_insert(tx, rows.collect(), now).await?;
+        let mut consents = store::consent_list(tx, &[winner.id, loser.id], None).await?;
+        let mut of = |id| consents.remove(&id).unwrap_or_default();
+        let decisions = gained(&of(winner.id), &of(loser.id)).into_iter();
+        let decisions = decisions
+            .map(|decision| (winner.id, self.ids.next(), decision))
+            .collect();
+        store::consent_insert(tx, decisions, Some(merge.id), &merge.actor, now).await?;
         let changes = Changes {
             loser_state: loser.state.name().to_owned(),
             loser_version: loser.version,
@@ -373,6 +381,7 @@ impl Members {
             store::identity_follow(tx, &name, merge.winner, merge.loser).await?;
         }
 
+        store::consent_delete_of_merge(tx, merge.winner, merge.id).await?;
         // What the winner gained goes, unless it was changed since.
         let kept = store::personal_list(tx, merge.winner).await?;
         let mut fields = Vec::new();

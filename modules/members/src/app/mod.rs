@@ -1,6 +1,7 @@
 //! The use cases, one per file: authorize, load, ask the domain, save, record.
 
 mod birthdays;
+mod consents;
 mod erase;
 mod export;
 mod find;
@@ -9,9 +10,12 @@ mod profile;
 mod register;
 mod reveal;
 mod rotate_keys;
+mod search;
 mod set_state;
 mod states;
 
+pub use consents::{Agreement, NewAgreement};
 pub use merge::MergePreview;
 pub use profile::{ChangeProfile, ProfileView};
 pub use register::Registration;
+pub use search::Search;

@@ -88,7 +88,9 @@ impl Members {
                         return Err(MembersError::ChangedMeanwhile);
                     }
                     let key = member.key(&self.keyring)?.ok_or(MembersError::Erased)?;
-                    if change.set.iter().any(|value| value.needs_guardian(now)) {
+                    if change.set.iter().any(|value| value.needs_guardian(now))
+                        && !store::guardian_exists(tx, id).await?
+                    {
                         return Err(MembersError::GuardianRequired);
                     }
                     self.write_profile(tx, actor, &member, &key, change, now).await?;
@@ -96,7 +98,8 @@ impl Members {
                         .await?
                         .ok_or(MembersError::NotFound)?;
                     let sealed = store::personal_list(tx, id).await?;
-                    self.tell_completed(tx, &member, sealed.keys(), now).await?;
+                    let named = member.phone_sealed.is_some() && member.nickname_sealed.is_some();
+                    self.tell_completed(tx, id, named, sealed.keys(), now).await?;
                     self.profile_view(&member, &sealed)
                 })
             })
@@ -169,21 +172,20 @@ impl Members {
         Ok(())
     }
 
-    /// Tells that a profile is complete, once in a member's life.
+    /// Tells that a profile is complete, once in a member's life. `named`: phone and nickname are known.
     pub(super) async fn tell_completed(
         &self,
         tx: &mut Tx<'_>,
-        member: &MemberRecord,
+        member_id: MemberId,
+        named: bool,
         known: impl Iterator<Item = &PersonalField>,
         now: Timestamp,
     ) -> Result<(), MembersError> {
         let known: Vec<&PersonalField> = known.collect();
-        let complete = member.phone_sealed.is_some()
-            && member.nickname_sealed.is_some()
-            && COMPLETE.iter().all(|field| known.contains(&field));
-        if complete && store::milestone_insert(tx, member.id, COMPLETED, now).await? {
+        let complete = named && COMPLETE.iter().all(|field| known.contains(&field));
+        if complete && store::milestone_insert(tx, member_id, COMPLETED, now).await? {
             let event = ProfileCompleted {
-                member_id: member.id,
+                member_id,
                 completed_at: now,
             };
             tx.record_event(&self.ids, &event).await?;

@@ -4,7 +4,7 @@
 //! the second waits for the first, finds that it came too late, and runs again as a look-up. A name whose
 //! member cannot be seen yet, after a crash inside a commit over two shards, is waited for in the same way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use huika_core::{Actor, MemberId, Timestamp};
 use huika_db::{
@@ -13,8 +13,9 @@ use huika_db::{
 };
 
 use crate::{
-    CardNumber, Identity, IdentityJoined, MemberRegistered, MemberView, Members, MembersError,
-    RegisterMember, Registered,
+    Attribution, CardNumber, ConsentDecision, ConsentId, Enrolment, Identity, IdentityJoined,
+    MemberRegistered, MemberView, Members, MembersError, PersonalField, PersonalValue, RegisterMember,
+    Registered,
     domain::{
         identity::IdentityName,
         lookup::Lookup,
@@ -42,19 +43,29 @@ impl Members {
     /// is joined: a known customer number gains the phone, a known phone the customer number.
     ///
     /// # Errors
-    /// [`MembersError::IdentityRequired`], [`MembersError::IdentityConflict`], [`MembersError::PhoneDiffers`],
-    /// [`MembersError::Erased`]. Nothing was changed then.
+    /// As [`Members::enrol`].
     pub async fn register(
         &self,
         actor: &Actor,
         command: RegisterMember,
     ) -> Result<Registration, MembersError> {
+        self.enrol(actor, command.into()).await
+    }
+
+    /// Registers a person with a profile, consents and how the person came, or finds the member that the person is
+    /// already, who keeps what is known.
+    ///
+    /// # Errors
+    /// [`MembersError::IdentityRequired`], [`MembersError::IdentityConflict`], [`MembersError::PhoneDiffers`],
+    /// [`MembersError::Erased`], [`MembersError::GuardianRequired`], [`MembersError::AgreementUnknown`],
+    /// [`MembersError::InviterUnknown`]. Nothing was changed then.
+    pub async fn enrol(&self, actor: &Actor, enrolment: Enrolment) -> Result<Registration, MembersError> {
         actor.authorize(&permission::REGISTER)?;
-        let command = &command;
+        let enrolment = &enrolment;
         self.db
             .run_tx("members.register", |tx| {
                 Box::pin(async move {
-                    let mut outcomes = self.register_many_in_tx(tx, actor, vec![command.clone()]).await?;
+                    let mut outcomes = self.enrol_many_in_tx(tx, actor, vec![enrolment.clone()]).await?;
                     let Registered { member_id, created } =
                         outcomes.pop().unwrap_or(Err(MembersError::NotFound))?;
                     if created && actor.is_operator() {
@@ -83,6 +94,20 @@ impl Members {
             .await
     }
 
+    /// As [`Members::enrol_many_in_tx`], for people of whom nothing else is known.
+    ///
+    /// # Errors
+    /// As [`Members::enrol_many_in_tx`].
+    pub async fn register_many_in_tx(
+        &self,
+        tx: &mut Tx<'_>,
+        actor: &Actor,
+        commands: Vec<RegisterMember>,
+    ) -> Result<Vec<Result<Registered, MembersError>>, MembersError> {
+        let enrolments = commands.into_iter().map(Enrolment::from).collect();
+        self.enrol_many_in_tx(tx, actor, enrolments).await
+    }
+
     /// Registers many people with a few statements, for imports; the caller has authorized its actor for
     /// [`permission::REGISTER`]. There is one outcome for each command, in order, and a refused command refuses
     /// itself alone. Names that known members gain are recorded in the audit log, in one entry.
@@ -90,16 +115,22 @@ impl Members {
     /// # Errors
     /// When the database fails or somebody else claims one of the names at the same time; the error then
     /// makes the caller's transaction run again.
-    pub async fn register_many_in_tx(
+    pub async fn enrol_many_in_tx(
         &self,
         tx: &mut Tx<'_>,
         actor: &Actor,
-        commands: Vec<RegisterMember>,
+        mut enrolments: Vec<Enrolment>,
     ) -> Result<Vec<Result<Registered, MembersError>>, MembersError> {
         let now = self.db.clock().now();
-        let candidates: Vec<Candidate> = commands
-            .into_iter()
-            .map(|command| self.candidate(command))
+        let mut refused = self.check_enrolments(tx, &mut enrolments, now).await?;
+        let accepted: Vec<&Enrolment> = enrolments
+            .iter()
+            .enumerate()
+            .filter_map(|(at, one)| (!refused.contains_key(&at)).then_some(one))
+            .collect();
+        let candidates: Vec<Candidate> = accepted
+            .iter()
+            .map(|enrolment| self.candidate(enrolment.person.clone()))
             .collect();
         let names: Vec<IdentityName> = candidates.iter().flat_map(Candidate::names).cloned().collect();
         let owners = store::identity_owners(tx, &names).await?;
@@ -121,7 +152,17 @@ impl Members {
         let mut plan = plan(candidates, Known { owners, phones }, || self.ids.next());
         let cards = self.draw_cards(&mut plan);
         store::identity_insert(tx, std::mem::take(&mut plan.claims), now).await?;
-        self.insert_created(tx, &plan, &cards, now).await?;
+        let enrolled: HashMap<MemberId, &Enrolment> = plan
+            .outcomes
+            .iter()
+            .zip(&accepted)
+            .filter_map(|(outcome, enrolment)| match outcome {
+                Ok(registered) if registered.created => Some((registered.member_id, *enrolment)),
+                _ => None,
+            })
+            .collect();
+        self.insert_created(tx, actor, &plan, &cards, &enrolled, now)
+            .await?;
         self.store_joined(tx, &plan, &records, now).await?;
         if !plan.attached.is_empty() {
             // The members stand still now. A merge may have come between the two reads above, and then what a person
@@ -135,7 +176,51 @@ impl Members {
             }
         }
         self.tell_attached(tx, actor, &plan.attached, now).await?;
-        Ok(plan.outcomes)
+        let mut decided = plan.outcomes.into_iter();
+        Ok((0..enrolments.len())
+            .filter_map(|at| match refused.remove(&at) {
+                Some(error) => Some(Err(error)),
+                None => decided.next(),
+            })
+            .collect())
+    }
+
+    /// What is refused before anybody is looked up, by its place. Inviters who were merged become those who stand for
+    /// them.
+    async fn check_enrolments(
+        &self,
+        tx: &mut Tx<'_>,
+        enrolments: &mut [Enrolment],
+        now: Timestamp,
+    ) -> Result<HashMap<usize, MembersError>, MembersError> {
+        let mut refused = HashMap::new();
+        let inviters: Vec<MemberId> = enrolments
+            .iter()
+            .filter_map(|one| one.attribution.inviter)
+            .collect();
+        let (mut inviters_known, mut stand_for) = (HashMap::new(), HashMap::new());
+        if !inviters.is_empty() {
+            inviters_known = store::member_states(tx, &inviters, now).await?;
+            stand_for = self.resolve_in_tx(tx, &inviters).await?;
+        }
+        for (at, enrolment) in enrolments.iter_mut().enumerate() {
+            if let Err(error) = enrolment.check_guardian(now) {
+                refused.insert(at, error);
+            } else if let Some(inviter) = enrolment.attribution.inviter {
+                if inviters_known.contains_key(&inviter) {
+                    enrolment.attribution.inviter = stand_for.get(&inviter).copied().or(Some(inviter));
+                } else {
+                    refused.insert(at, MembersError::InviterUnknown);
+                }
+            }
+            match self.check_agreements(tx, &enrolment.consents).await {
+                Err(MembersError::AgreementUnknown) => {
+                    refused.entry(at).or_insert(MembersError::AgreementUnknown);
+                }
+                other => other?,
+            }
+        }
+        Ok(refused)
     }
 
     fn candidate(&self, command: RegisterMember) -> Candidate {
@@ -188,14 +273,20 @@ impl Members {
     async fn insert_created(
         &self,
         tx: &mut Tx<'_>,
+        actor: &Actor,
         plan: &Plan,
         cards: &[CardNumber],
+        enrolled: &HashMap<MemberId, &Enrolment>,
         now: Timestamp,
     ) -> Result<(), MembersError> {
         let rng = self.db.rng();
         let mut rows = Vec::with_capacity(cards.len());
+        let mut told = Told::default();
         for ((member_id, command), card) in plan.created.iter().zip(cards) {
             let (key, wrapped_key) = MemberKey::generate(&self.keyring, rng, *member_id);
+            if let Some(enrolment) = enrolled.get(member_id) {
+                self.take_told(&mut told, *member_id, enrolment, &key);
+            }
             rows.push(store::MemberRow {
                 id: *member_id,
                 card_number: card.as_str(),
@@ -217,13 +308,63 @@ impl Members {
             let found_by = phone.into_iter().chain(nickname.into_iter().flatten());
             lookups.extend(found_by.map(|lookup| (*member_id, lookup)));
         }
+        lookups.append(&mut told.lookups);
         store::lookup_insert(tx, &self.keyring, lookups).await?;
+        store::personal_insert(tx, told.values, now).await?;
+        store::consent_insert(tx, told.consents, None, actor.id(), now).await?;
+        store::guardian_put(tx, told.guardians, actor.id(), now).await?;
+        store::attribution_insert(tx, told.attributions).await?;
         let created = plan.created.iter().zip(cards);
         let events: Vec<MemberRegistered> = created
-            .map(|((member_id, command), card)| MemberRegistered::new(*member_id, card, command, now))
+            .map(|((member_id, command), card)| {
+                let unknown = Attribution::default();
+                let attribution = enrolled.get(member_id).map_or(&unknown, |one| &one.attribution);
+                MemberRegistered::new(*member_id, card, command, attribution, now)
+            })
             .collect();
         tx.record_events(&self.ids, &events).await?;
+        for (member_id, command) in &plan.created {
+            let Some(enrolment) = enrolled.get(member_id).filter(|one| !one.values.is_empty()) else {
+                continue;
+            };
+            let fields: Vec<PersonalField> = enrolment.values.iter().map(PersonalValue::field).collect();
+            let named = command.phone.is_some() && command.nickname.is_some();
+            self.tell_completed(tx, *member_id, named, fields.iter(), now)
+                .await?;
+        }
         Ok(())
+    }
+
+    /// What somebody told with the registration, sealed under the new key.
+    fn take_told<'a>(
+        &self,
+        told: &mut Told<'a>,
+        member_id: MemberId,
+        enrolment: &'a Enrolment,
+        key: &MemberKey,
+    ) {
+        let rng = self.db.rng();
+        // The last of two values of one field counts.
+        let values: BTreeMap<PersonalField, &PersonalValue> = enrolment
+            .values
+            .iter()
+            .map(|value| (value.field(), value))
+            .collect();
+        for value in values.into_values() {
+            told.values
+                .push((member_id, value.field(), key.seal_value(rng, value)));
+            let lookups = Lookup::of_value(value).into_iter();
+            told.lookups.extend(lookups.map(|lookup| (member_id, lookup)));
+        }
+        for consent in &enrolment.consents {
+            told.consents.push((member_id, self.ids.next(), consent.clone()));
+        }
+        if let Some(phone) = &enrolment.guardian_phone {
+            told.guardians.push((member_id, key.seal_guardian(rng, phone)));
+        }
+        if enrolment.attribution != Attribution::default() {
+            told.attributions.push((member_id, &enrolment.attribution));
+        }
     }
 
     async fn store_joined(
@@ -285,6 +426,16 @@ impl Members {
         tx.record_events(&self.ids, &events).await?;
         Ok(())
     }
+}
+
+/// What new members told beside their names.
+#[derive(Default)]
+struct Told<'a> {
+    values: Vec<(MemberId, PersonalField, Vec<u8>)>,
+    lookups: Vec<(MemberId, Lookup)>,
+    consents: Vec<(MemberId, ConsentId, ConsentDecision)>,
+    guardians: Vec<(MemberId, Vec<u8>)>,
+    attributions: Vec<(MemberId, &'a Attribution)>,
 }
 
 impl MemberRecord {

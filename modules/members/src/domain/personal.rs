@@ -66,6 +66,10 @@ impl MemberKey {
         self.seal_text(rng, "members_personal", value.field().name(), value.reveal())
     }
 
+    pub(crate) fn seal_guardian(&self, rng: &Rng, phone: &PhoneNumber) -> Vec<u8> {
+        self.seal_text(rng, "members_guardian", "phone", phone.reveal())
+    }
+
     pub(crate) fn open_value(
         &self,
         field: PersonalField,

@@ -1,6 +1,7 @@
 //! The HTTP face: decode, call one use case, encode.
 
 mod admin;
+mod consents;
 mod merges;
 mod open;
 
@@ -23,6 +24,10 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(admin::export_member))
         .routes(routes!(admin::erase_member))
         .routes(routes!(admin::list_key_rotations))
+        .routes(routes!(consents::publish_agreement, consents::list_agreements))
+        .routes(routes!(consents::decide_consent, consents::list_consents))
+        .routes(routes!(consents::set_guardian))
+        .routes(routes!(consents::search_members))
         .routes(routes!(merges::preview_merge))
         .routes(routes!(merges::merge_members))
         .routes(routes!(merges::unmerge_member))

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Code, ExternalIdentity, Identity, MemberState, MemberView, Members, MembersError, Nickname, Reason,
+    AgreementVersion, Attribution, Code, ConsentDecision, Enrolment, ExternalIdentity, Identity, MemberState,
+    MemberView, Members, MembersError, Nickname, PersonalField, PersonalValue, Purpose, Reason,
     RegisterMember,
 };
 
@@ -50,6 +51,91 @@ pub(super) struct RegisterMemberBody {
         example = "SH-001"
     )]
     store_code: Option<String>,
+    /// The date of birth, not before 1900. Below the age of 14 the guardian's phone is needed. This and what follows is
+    /// ignored for somebody who is a member already.
+    #[garde(length(chars, min = 1, max = 10))]
+    #[schema(min_length = 1, max_length = 10, example = "1990-05-17")]
+    birthday: Option<String>,
+    /// female, male or other.
+    #[garde(length(chars, min = 1, max = 10))]
+    #[schema(min_length = 1, max_length = 10, example = "female")]
+    gender: Option<String>,
+    /// The phone of the guardian who consents, for somebody below 14.
+    #[garde(length(chars, min = 1, max = MAX_WRITTEN_CHARS))]
+    #[schema(min_length = 1, max_length = 40)]
+    guardian_phone: Option<String>,
+    /// The occasion, such as a poster or a campaign. Kept for life.
+    #[garde(inner(custom(is_code)))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "spring-poster"
+    )]
+    scene: Option<String>,
+    /// The operator or adviser who won the member. Kept for life.
+    #[garde(inner(custom(is_code)))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "S-017"
+    )]
+    staff_code: Option<String>,
+    /// The member who invited. Kept for life.
+    #[garde(skip)]
+    #[schema(value_type = Option<String>, example = "mbr_2p3rvd1w6k8fz")]
+    inviter_member_id: Option<MemberId>,
+    /// What the person consents to.
+    #[serde(default)]
+    #[garde(length(max = 8), dive)]
+    #[schema(max_items = 8)]
+    consents: Vec<ConsentGivenBody>,
+}
+
+/// What personal data is used for.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PurposeBody {
+    /// The membership itself.
+    Service,
+    /// Messages that advertise.
+    Marketing,
+    /// Drawing conclusions from behaviour.
+    Profiling,
+    /// Sensitive personal data.
+    Sensitive,
+}
+
+/// One version of a text that members agree to.
+#[derive(Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgreementVersionBody {
+    /// Which text.
+    #[garde(custom(is_code))]
+    #[schema(
+        min_length = 1,
+        max_length = 32,
+        pattern = "^[A-Za-z0-9._-]{1,32}$",
+        example = "privacy"
+    )]
+    pub(super) code: String,
+    /// Which version.
+    #[garde(range(min = 1))]
+    #[schema(minimum = 1, example = 1)]
+    pub(super) version: i64,
+}
+
+/// A consent that is given with the registration.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsentGivenBody {
+    /// What for.
+    #[garde(skip)]
+    purpose: PurposeBody,
+    /// The text that was shown.
+    #[garde(dive)]
+    agreement: Option<AgreementVersionBody>,
 }
 
 /// The number of a person in another system.
@@ -187,7 +273,8 @@ pub(super) async fn register_member(
     Caller(actor): Caller,
     Body(body): Body<RegisterMemberBody>,
 ) -> ApiResult<(StatusCode, Json<RegistrationBody>)> {
-    let registration = members.register(&actor, body.try_into()?).await?;
+    let enrolment = body.enrolment(members.now())?;
+    let registration = members.enrol(&actor, enrolment).await?;
     let status = if registration.created {
         StatusCode::CREATED
     } else {
@@ -270,7 +357,7 @@ pub(super) async fn set_member_state(
     ))
 }
 
-fn is_code(text: &str, _: &()) -> garde::Result {
+pub(super) fn is_code(text: &str, _: &()) -> garde::Result {
     let refusal = field_error(
         "has 1 to 32 letters, digits, dots, dashes or underscores",
         "应为 1 至 32 位字母、数字、点、短横线或下划线",
@@ -278,17 +365,82 @@ fn is_code(text: &str, _: &()) -> garde::Result {
     text.parse::<Code>().map(drop).map_err(|_| refusal)
 }
 
-impl TryFrom<RegisterMemberBody> for RegisterMember {
+impl RegisterMemberBody {
+    fn enrolment(self, now: Timestamp) -> Result<Enrolment, MembersError> {
+        let person = RegisterMember {
+            phone: self.phone.map(|phone| phone.parse()).transpose()?,
+            external: self.external.map(ExternalIdentity::try_from).transpose()?,
+            nickname: self.nickname.map(|nickname| nickname.parse()).transpose()?,
+            channel: self.channel.parse()?,
+            store_code: self.store_code.map(|code| code.parse()).transpose()?,
+        };
+        let values = [
+            (PersonalField::Birthday, self.birthday),
+            (PersonalField::Gender, self.gender),
+        ];
+        let values = values
+            .into_iter()
+            .filter_map(|(field, text)| text.map(|text| PersonalValue::try_new(field, &text, now)));
+        let consents = self.consents.into_iter().map(|given| {
+            Ok(ConsentDecision {
+                purpose: given.purpose.into(),
+                granted: true,
+                agreement: given.agreement.map(AgreementVersion::try_from).transpose()?,
+            })
+        });
+        Ok(Enrolment {
+            person,
+            values: values.collect::<Result<_, _>>()?,
+            attribution: Attribution {
+                scene: self.scene.map(|code| code.parse()).transpose()?,
+                staff_code: self.staff_code.map(|code| code.parse()).transpose()?,
+                inviter: self.inviter_member_id,
+            },
+            consents: consents.collect::<Result<_, MembersError>>()?,
+            guardian_phone: self.guardian_phone.map(|phone| phone.parse()).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<AgreementVersionBody> for AgreementVersion {
     type Error = MembersError;
 
-    fn try_from(body: RegisterMemberBody) -> Result<Self, MembersError> {
+    fn try_from(body: AgreementVersionBody) -> Result<Self, MembersError> {
         Ok(Self {
-            phone: body.phone.map(|phone| phone.parse()).transpose()?,
-            external: body.external.map(ExternalIdentity::try_from).transpose()?,
-            nickname: body.nickname.map(|nickname| nickname.parse()).transpose()?,
-            channel: body.channel.parse()?,
-            store_code: body.store_code.map(|code| code.parse()).transpose()?,
+            code: body.code.parse()?,
+            version: body.version,
         })
+    }
+}
+
+impl From<AgreementVersion> for AgreementVersionBody {
+    fn from(agreement: AgreementVersion) -> Self {
+        Self {
+            code: agreement.code.to_string(),
+            version: agreement.version,
+        }
+    }
+}
+
+impl From<PurposeBody> for Purpose {
+    fn from(purpose: PurposeBody) -> Self {
+        match purpose {
+            PurposeBody::Service => Self::Service,
+            PurposeBody::Marketing => Self::Marketing,
+            PurposeBody::Profiling => Self::Profiling,
+            PurposeBody::Sensitive => Self::Sensitive,
+        }
+    }
+}
+
+impl From<Purpose> for PurposeBody {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Service => Self::Service,
+            Purpose::Marketing => Self::Marketing,
+            Purpose::Profiling => Self::Profiling,
+            Purpose::Sensitive => Self::Sensitive,
+        }
     }
 }
 

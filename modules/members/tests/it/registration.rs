@@ -234,6 +234,9 @@ huika_testing::db_test! { migrations = huika_members::migrations,
             "store_code": "SH-001",
             "has_phone": true,
             "external_issuer": "online-retail",
+            "scene": null,
+            "staff_code": null,
+            "inviter": null,
             "registered_at": "2026-11-21T02:00:00.000Z",
         });
         assert_eq!((&payload["version"], &payload["data"]), (&serde_json::json!(1), &expected));
