@@ -219,6 +219,46 @@ fn id_number(text: &str, now: Timestamp) -> Option<String> {
     valid.then_some(number)
 }
 
+/// Masks what looks like the number of an identity card in a text that a person wrote: eighteen characters with a date
+/// of birth in the middle, whether or not the check character is right, since people mistype.
+pub(crate) fn mask_id_numbers(text: &str) -> String {
+    const LENGTH: usize = 18;
+    let letters: Vec<char> = text.chars().collect();
+    let mut masked = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < letters.len() {
+        let digits = letters[at..]
+            .iter()
+            .take_while(|letter| letter.is_ascii_digit())
+            .count();
+        let ends_in_x = letters
+            .get(at + digits)
+            .is_some_and(|letter| matches!(letter, 'x' | 'X'));
+        let run = digits + usize::from(digits == LENGTH - 1 && ends_in_x);
+        if run == LENGTH && has_birth_date(&letters[at..at + LENGTH]) {
+            masked.push(letters[at]);
+            masked.push_str(&"*".repeat(LENGTH - 2));
+            masked.push(letters[at + LENGTH - 1]);
+            at += LENGTH;
+        } else {
+            let passed = run.max(1);
+            masked.extend(&letters[at..at + passed]);
+            at += passed;
+        }
+    }
+    masked
+}
+
+/// Whether a date between 1800 and 2099 stands where an identity number has the date of birth.
+fn has_birth_date(number: &[char]) -> bool {
+    let part = |range: std::ops::Range<usize>| -> Option<u32> {
+        number.get(range)?.iter().collect::<String>().parse().ok()
+    };
+    part(6..10).is_some_and(|year| (1800..2100).contains(&year))
+        && part(10..12).is_some_and(|month| (1..=12).contains(&month))
+        && part(12..14).is_some_and(|day| (1..=31).contains(&day))
+}
+
 fn email(text: &str) -> Option<String> {
     let (name, domain) = text.rsplit_once('@')?;
     let labels = domain.split('.');
@@ -308,6 +348,21 @@ mod tests {
                 Ok(value) => assert_eq!((value.reveal(), value.masked().as_str()), (expected, masked)),
                 Err(error) => assert_eq!(error.problem().code, expected, "{field} {text}"),
             }
+        }
+    }
+
+    #[test]
+    fn identity_numbers_in_texts_are_masked_and_other_figures_are_not() {
+        for (text, expected) in [
+            ("证件 11010519491231002X 待核实", "证件 1****************X 待核实"),
+            ("110105194912310021", "1****************1"), // mistyped, and still somebody's
+            ("x11010519491231002x.", "x1****************x."),
+            ("order 202611210000000001", "order 202611210000000001"),
+            ("1101051949123100211", "1101051949123100211"),
+            ("11010519491231002", "11010519491231002"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_id_numbers(text), expected);
         }
     }
 

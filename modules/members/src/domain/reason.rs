@@ -4,11 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
-use super::phone::mask_phones;
+use super::{phone::mask_phones, profile::mask_id_numbers};
 use crate::MembersError;
 
-/// Why an operator or a connected system decided something: 1 to 200 characters. Phone numbers in it are masked,
-/// because the audit log and the ledger outlive the member's data.
+/// Why an operator or a connected system decided something: 1 to 200 characters. Phone numbers and numbers of identity cards in
+/// it are masked, because the audit log and the ledger outlive the member's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason(String);
 
@@ -24,7 +24,7 @@ impl FromStr for Reason {
         let text = text.trim();
         let fits = (1..=Self::MAX_CHARS).contains(&text.chars().count());
         if fits {
-            Ok(Self(mask_phones(text)))
+            Ok(Self(mask_id_numbers(&mask_phones(text))))
         } else {
             Err(MembersError::ReasonInvalid)
         }

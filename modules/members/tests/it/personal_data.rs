@@ -71,11 +71,11 @@ huika_testing::db_test! { migrations = huika_members::migrations,
         let member = shop.members.register(&shop.owner, person("", PHONE)).await.unwrap().member.unwrap();
         shop.members.register(&shop.owner, person(PHONE, PHONE)).await.unwrap();
         shop.members.reveal_phone(&shop.owner, member.id).await.unwrap();
-        let reason = format!("{PHONE} called about {PHONE}").parse().unwrap();
+        let reason = format!("{PHONE} called about {PHONE}, 11010519491231002X").parse().unwrap();
         shop.members.set_state(&shop.owner, member.id, MemberState::Frozen, &reason).await.unwrap();
 
         let dump = dump(&cx).await;
-        for digits in [PHONE, "13900000", "王小明"] {
+        for digits in [PHONE, "13900000", "王小明", "11010519491231002"] {
             assert_eq!(columns_with(&dump, digits), Vec::<String>::new(), "{digits}");
         }
         // The dump is no empty one: what is public stands where it belongs.
