@@ -472,6 +472,62 @@ CREATE TABLE members_rotation (
   CONSTRAINT pk_members_rotation PRIMARY KEY (target)
 ) WITHOUT ROWID;
 
+-- members 0005 consents
+
+-- Texts that members agree to, by version. What a text says is kept outside; its hash proves which one it was.
+CREATE TABLE members_agreement (
+  code TEXT NOT NULL,
+  version BIGINT NOT NULL,
+  title_zh TEXT NOT NULL,
+  title_en TEXT NOT NULL,
+  -- SHA-256 of the text, in hexadecimal.
+  text_hash TEXT NOT NULL,
+  published_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_agreement PRIMARY KEY (code, version)
+) WITHOUT ROWID;
+
+-- What members have consented to or withdrawn, purpose by purpose. Rows are added, never edited: the latest counts.
+CREATE TABLE members_consent (
+  member_id BIGINT NOT NULL,
+  consent_id BIGINT NOT NULL,
+  -- service, marketing, profiling or sensitive.
+  purpose TEXT NOT NULL,
+  -- 1 given, 0 withdrawn.
+  granted BIGINT NOT NULL,
+  -- The agreement and its version. NULL where none was shown, as for a withdrawal.
+  agreement_code TEXT,
+  agreement_version BIGINT,
+  -- The merge that brought it from another member. NULL for what the person decided.
+  merge_id BIGINT,
+  -- Who entered it.
+  actor TEXT NOT NULL,
+  decided_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_consent PRIMARY KEY (member_id, consent_id)
+) WITHOUT ROWID;
+
+-- The guardian of a member below the age at which one consents for oneself.
+CREATE TABLE members_guardian (
+  member_id BIGINT NOT NULL,
+  -- The guardian's phone, encrypted with the member's own key.
+  phone_sealed BLOB NOT NULL,
+  -- Who entered the consent.
+  actor TEXT NOT NULL,
+  consented_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_guardian PRIMARY KEY (member_id)
+) WITHOUT ROWID;
+
+-- How a person came to be a member, beside the channel and the store. Written with the registration, never changed.
+CREATE TABLE members_attribution (
+  member_id BIGINT NOT NULL,
+  -- The occasion, such as a poster or a campaign. NULL where none was named.
+  scene TEXT,
+  -- The operator or adviser who won the member. NULL where none was named.
+  staff_code TEXT,
+  -- The member who invited. NULL where nobody did.
+  inviter_id BIGINT,
+  CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
+) WITHOUT ROWID;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1412,6 +1468,62 @@ CREATE TABLE members_rotation (
   CONSTRAINT pk_members_rotation PRIMARY KEY (target)
 ) ;
 
+-- members 0005 consents
+
+-- Texts that members agree to, by version. What a text says is kept outside; its hash proves which one it was.
+CREATE TABLE members_agreement (
+  code VARCHAR(32) COLLATE "C" NOT NULL,
+  version BIGINT NOT NULL,
+  title_zh VARCHAR(100) NOT NULL,
+  title_en VARCHAR(100) NOT NULL,
+  -- SHA-256 of the text, in hexadecimal.
+  text_hash VARCHAR(64) COLLATE "C" NOT NULL,
+  published_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_agreement PRIMARY KEY (code, version)
+) ;
+
+-- What members have consented to or withdrawn, purpose by purpose. Rows are added, never edited: the latest counts.
+CREATE TABLE members_consent (
+  member_id BIGINT NOT NULL,
+  consent_id BIGINT NOT NULL,
+  -- service, marketing, profiling or sensitive.
+  purpose VARCHAR(16) COLLATE "C" NOT NULL,
+  -- 1 given, 0 withdrawn.
+  granted BIGINT NOT NULL,
+  -- The agreement and its version. NULL where none was shown, as for a withdrawal.
+  agreement_code VARCHAR(32) COLLATE "C",
+  agreement_version BIGINT,
+  -- The merge that brought it from another member. NULL for what the person decided.
+  merge_id BIGINT,
+  -- Who entered it.
+  actor VARCHAR(64) COLLATE "C" NOT NULL,
+  decided_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_consent PRIMARY KEY (member_id, consent_id)
+) ;
+
+-- The guardian of a member below the age at which one consents for oneself.
+CREATE TABLE members_guardian (
+  member_id BIGINT NOT NULL,
+  -- The guardian's phone, encrypted with the member's own key.
+  phone_sealed BYTEA NOT NULL,
+  -- Who entered the consent.
+  actor VARCHAR(64) COLLATE "C" NOT NULL,
+  consented_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_guardian PRIMARY KEY (member_id)
+) ;
+
+-- How a person came to be a member, beside the channel and the store. Written with the registration, never changed.
+CREATE TABLE members_attribution (
+  member_id BIGINT NOT NULL,
+  -- The occasion, such as a poster or a campaign. NULL where none was named.
+  scene VARCHAR(32) COLLATE "C",
+  -- The operator or adviser who won the member. NULL where none was named.
+  staff_code VARCHAR(32) COLLATE "C",
+  -- The member who invited. NULL where nobody did.
+  inviter_id BIGINT,
+  CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
+) ;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -2350,6 +2462,62 @@ CREATE TABLE members_rotation (
   -- NULL while there are members left.
   finished_at BIGINT,
   CONSTRAINT pk_members_rotation PRIMARY KEY (target)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- members 0005 consents
+
+-- Texts that members agree to, by version. What a text says is kept outside; its hash proves which one it was.
+CREATE TABLE members_agreement (
+  code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  version BIGINT NOT NULL,
+  title_zh VARCHAR(100) NOT NULL,
+  title_en VARCHAR(100) NOT NULL,
+  -- SHA-256 of the text, in hexadecimal.
+  text_hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  published_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_agreement PRIMARY KEY (code, version)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- What members have consented to or withdrawn, purpose by purpose. Rows are added, never edited: the latest counts.
+CREATE TABLE members_consent (
+  member_id BIGINT NOT NULL,
+  consent_id BIGINT NOT NULL,
+  -- service, marketing, profiling or sensitive.
+  purpose VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- 1 given, 0 withdrawn.
+  granted BIGINT NOT NULL,
+  -- The agreement and its version. NULL where none was shown, as for a withdrawal.
+  agreement_code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
+  agreement_version BIGINT,
+  -- The merge that brought it from another member. NULL for what the person decided.
+  merge_id BIGINT,
+  -- Who entered it.
+  actor VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  decided_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_consent PRIMARY KEY (member_id, consent_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- The guardian of a member below the age at which one consents for oneself.
+CREATE TABLE members_guardian (
+  member_id BIGINT NOT NULL,
+  -- The guardian's phone, encrypted with the member's own key.
+  phone_sealed VARBINARY(128) NOT NULL,
+  -- Who entered the consent.
+  actor VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  consented_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_guardian PRIMARY KEY (member_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- How a person came to be a member, beside the channel and the store. Written with the registration, never changed.
+CREATE TABLE members_attribution (
+  member_id BIGINT NOT NULL,
+  -- The occasion, such as a poster or a campaign. NULL where none was named.
+  scene VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
+  -- The operator or adviser who won the member. NULL where none was named.
+  staff_code VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin,
+  -- The member who invited. NULL where nobody did.
+  inviter_id BIGINT,
+  CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- ledger 0001 ledger
