@@ -101,6 +101,24 @@ huika_core::problems! {
         en "Nobody is set to merged by hand: merge the two members instead."
         zh "“已合并”状态不能手动设置：请使用会员合并功能。";
 
+        /// The text is no code of a card.
+        [422 "members.card_code_unreadable"]
+        CodeUnreadable
+        en "This is not the code of a card: scan the code that the member's card shows, 25 digits."
+        zh "这不是会员码：请扫描会员卡上显示的25位动态码。";
+
+        /// The code is of another time.
+        [409 "members.card_code_expired"]
+        CodeExpired
+        en "This code is no longer shown, or is not of this shop: let the member open the card and scan again."
+        zh "会员码已过期或不属于本店：请会员打开会员卡后重新扫描。";
+
+        /// The code was taken before.
+        [409 "members.card_code_used"]
+        CodeUsed
+        en "This code was taken before: wait for the next one, within 30 seconds, and scan again."
+        zh "该会员码已被使用：请等待刷新（30秒内）后重新扫描。";
+
         /// No such version of an agreement was published.
         [422 "members.agreement_unknown"]
         AgreementUnknown

@@ -23,7 +23,10 @@ mod parts;
 pub mod permission;
 mod store;
 
-pub use app::{Agreement, ChangeProfile, MergePreview, NewAgreement, ProfileView, Registration, Search};
+pub use app::{
+    Agreement, CardCode, CardKey, ChangeProfile, MergePreview, NewAgreement, ProfileView, Registration,
+    Search,
+};
 pub use domain::{
     card::CardNumber,
     consent::{
@@ -99,5 +102,6 @@ pub fn migrations() -> Vec<Migration> {
         migration(3, "merge", include_str!("../migrations/0003_merge.sql")),
         migration(4, "leaving", include_str!("../migrations/0004_leaving.sql")),
         migration(5, "consents", include_str!("../migrations/0005_consents.sql")),
+        migration(6, "codes", include_str!("../migrations/0006_codes.sql")),
     ]
 }

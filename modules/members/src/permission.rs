@@ -76,3 +76,24 @@ pub const CONFIGURE: Permission = Permission {
     en: "Publish the agreements that members consent to",
     zh: "发布会员协议",
 };
+
+/// Show the rotating code of a member's card.
+pub const ISSUE_CODE: Permission = Permission {
+    name: "members.issue_code",
+    en: "Show the rotating code of a member's card",
+    zh: "生成会员动态码",
+};
+
+/// Take rotating codes.
+pub const VERIFY_CODE: Permission = Permission {
+    name: "members.verify_code",
+    en: "Take the rotating codes that members show",
+    zh: "核验会员动态码",
+};
+
+/// Get the key by which codes are checked without a network.
+pub const CARD_KEY: Permission = Permission {
+    name: "members.card_key",
+    en: "Get the key of the day by which a till checks codes without a network",
+    zh: "获取离线核验会员码的当日密钥",
+};

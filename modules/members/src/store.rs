@@ -13,8 +13,8 @@ use huika_db::{
 };
 
 use crate::{
-    Agreement, AgreementVersion, Attribution, Code, ConsentDecision, ConsentId, ConsentRecord, MemberState,
-    Merge, MergeId, PersonalField, Purpose, Standing,
+    Agreement, AgreementVersion, Attribution, CardNumber, Code, ConsentDecision, ConsentId, ConsentRecord,
+    MemberState, Merge, MergeId, PersonalField, Purpose, Standing,
     domain::{
         identity::IdentityName,
         lookup::{Lookup, LookupKind},
@@ -910,6 +910,24 @@ pub(crate) async fn lookup_members(
         )
         .await?;
     rows.iter().map(|row| row.get("member_id")).collect()
+}
+
+/// Notes that a code was taken, and tells whether it is the first time. Codes of before a step are forgotten.
+pub(crate) async fn code_use(
+    tx: &mut Tx<'_>,
+    id: MemberId,
+    card: &CardNumber,
+    step: i64,
+    forget_before: i64,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let columns = &["member_id", "card_number", "step", "used_at"];
+    let mut insert = Insert::into_table("members_code_use", columns).skip_existing();
+    insert.push(params![id, card.as_str(), step, now]);
+    let first = tx.insert(insert).await? == 1;
+    let sql = "DELETE FROM members_code_use WHERE member_id = ? AND card_number = ? AND step < ?";
+    tx.execute(sql, params![id, card.as_str(), forget_before]).await?;
+    Ok(first)
 }
 
 /// Inserts decisions of members; `merge` where a merge brings them.

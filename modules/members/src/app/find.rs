@@ -62,7 +62,7 @@ impl Members {
     }
 
     /// The member, or the one who stands for it since a merge.
-    async fn load_view(&self, id: MemberId) -> Result<MemberView, MembersError> {
+    pub(super) async fn load_view(&self, id: MemberId) -> Result<MemberView, MembersError> {
         let mut db = &self.db;
         let member = store::member_find(&mut db, id, self.now()).await?;
         let mut member = member.ok_or(MembersError::NotFound)?;

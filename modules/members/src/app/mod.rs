@@ -1,6 +1,7 @@
 //! The use cases, one per file: authorize, load, ask the domain, save, record.
 
 mod birthdays;
+mod card_codes;
 mod consents;
 mod erase;
 mod export;
@@ -14,6 +15,7 @@ mod search;
 mod set_state;
 mod states;
 
+pub use card_codes::{CardCode, CardKey};
 pub use consents::{Agreement, NewAgreement};
 pub use merge::MergePreview;
 pub use profile::{ChangeProfile, ProfileView};

@@ -1,6 +1,7 @@
 //! The rules of membership: pure, synchronous, without a clock.
 
 pub(crate) mod card;
+pub(crate) mod code;
 pub(crate) mod consent;
 pub(crate) mod identity;
 pub(crate) mod lookup;

@@ -1,6 +1,7 @@
 //! The HTTP face: decode, call one use case, encode.
 
 mod admin;
+mod card_codes;
 mod consents;
 mod merges;
 mod open;
@@ -28,6 +29,9 @@ pub fn router(members: Members) -> OpenApiRouter {
         .routes(routes!(consents::decide_consent, consents::list_consents))
         .routes(routes!(consents::set_guardian))
         .routes(routes!(consents::search_members))
+        .routes(routes!(card_codes::show_card_code))
+        .routes(routes!(card_codes::verify_card_code))
+        .routes(routes!(card_codes::show_card_key))
         .routes(routes!(merges::preview_merge))
         .routes(routes!(merges::merge_members))
         .routes(routes!(merges::unmerge_member))

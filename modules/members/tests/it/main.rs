@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod card_codes;
 mod consents;
 mod http;
 mod leaving;
