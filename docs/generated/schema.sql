@@ -528,6 +528,19 @@ CREATE TABLE members_attribution (
   CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
 ) WITHOUT ROWID;
 
+-- members 0006 codes
+
+-- Rotating codes that were taken: each counts once. A member's old rows go when the next code is taken.
+CREATE TABLE members_code_use (
+  member_id BIGINT NOT NULL,
+  -- The card that showed it: a member has those of members who were merged as well.
+  card_number TEXT NOT NULL,
+  -- The time step of the code, thirty seconds each since 1970.
+  step BIGINT NOT NULL,
+  used_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_code_use PRIMARY KEY (member_id, card_number, step)
+) WITHOUT ROWID;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -1524,6 +1537,19 @@ CREATE TABLE members_attribution (
   CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
 ) ;
 
+-- members 0006 codes
+
+-- Rotating codes that were taken: each counts once. A member's old rows go when the next code is taken.
+CREATE TABLE members_code_use (
+  member_id BIGINT NOT NULL,
+  -- The card that showed it: a member has those of members who were merged as well.
+  card_number VARCHAR(16) COLLATE "C" NOT NULL,
+  -- The time step of the code, thirty seconds each since 1970.
+  step BIGINT NOT NULL,
+  used_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_code_use PRIMARY KEY (member_id, card_number, step)
+) ;
+
 -- ledger 0001 ledger
 
 -- Accounts, lots and holds are the present state; postings, entries and lot entries are the history that proves it.
@@ -2518,6 +2544,19 @@ CREATE TABLE members_attribution (
   -- The member who invited. NULL where nobody did.
   inviter_id BIGINT,
   CONSTRAINT pk_members_attribution PRIMARY KEY (member_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- members 0006 codes
+
+-- Rotating codes that were taken: each counts once. A member's old rows go when the next code is taken.
+CREATE TABLE members_code_use (
+  member_id BIGINT NOT NULL,
+  -- The card that showed it: a member has those of members who were merged as well.
+  card_number VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  -- The time step of the code, thirty seconds each since 1970.
+  step BIGINT NOT NULL,
+  used_at BIGINT NOT NULL,
+  CONSTRAINT pk_members_code_use PRIMARY KEY (member_id, card_number, step)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- ledger 0001 ledger

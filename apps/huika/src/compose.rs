@@ -232,6 +232,7 @@ impl Services {
         let members = Members::new(db.clone(), ids.clone(), keyring);
         let ledger = Ledger::new(db.clone(), ids.clone(), &options);
         let loyalty = Loyalty::start(db.clone(), ids.clone(), ledger, members.clone(), &options);
+        members.join_parts(vec![Arc::new(loyalty.clone())]);
         let orders = Orders::start(db.clone(), ids.clone(), loyalty.clone(), &options);
         let approvals = Approvals::new(db.clone(), ids.clone(), approvable());
         let behavior = Behavior::start(

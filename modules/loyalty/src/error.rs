@@ -41,6 +41,12 @@ problems! {
         en "This member has no such posting."
         zh "该会员没有此笔入账。";
 
+        /// The member who is to be merged into another one has points or growth.
+        [409 "loyalty.member_has_account"]
+        MemberHasAccount
+        en "This member has a points account, and points cannot be moved to another member yet: merge members before they earn."
+        zh "该会员已有积分账户，暂不支持将积分转移给其他会员：请合并尚未累积积分的会员。";
+
         /// The batch has too many commands.
         [422 "loyalty.bulk_too_large"]
         BulkTooLarge { most: usize }

@@ -18,6 +18,7 @@ mod error;
 mod events;
 pub mod http;
 mod jobs;
+mod part;
 mod store;
 mod wire;
 

@@ -113,7 +113,10 @@ mod tests {
         assert_eq!((step, day_of(step)), (59_840_880, 20_778));
         let key = day_key(&keyring, day_of(step), 1).unwrap();
         let vector = format!("{} {}", HEXLOWER.encode(&*key), code_of(&key, &card, step));
-        assert_eq!(vector, "6be2bbbff7d22e9dfc1fa60010e36c9720370b17dd4982dca417a1a2f0cce895 1000000000000138057938964");
+        assert_eq!(
+            vector,
+            "6be2bbbff7d22e9dfc1fa60010e36c9720370b17dd4982dca417a1a2f0cce895 1000000000000138057938964"
+        );
         assert_eq!(
             ShownCode::parse(&code_of(&key, &card, step))
                 .unwrap()
