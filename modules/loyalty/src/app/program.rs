@@ -39,6 +39,7 @@ impl Loyalty {
     ) -> Result<ProgramVersion, LoyaltyError> {
         actor.authorize(&PUBLISH)?;
         rules.validate()?;
+        rules.require_supported()?;
         let rules = &rules;
         let published = self
             .db

@@ -4,8 +4,8 @@ use huika_core::{Bilingual, BusinessDate, Calendar, Rate, Timestamp};
 use huika_ledger::NegativePolicy;
 
 use super::{
-    ActivityRule, CapPeriod, Caps, CheckInRule, Effect, ExpiryRule, Metric, Period, Promotion, Rules,
-    StreakRestart, Thresholds, Tier, Validity, WHOLE_PROGRAM, expiry::day_of_year,
+    ActivityRule, CapPeriod, Caps, CheckInRule, Effect, ExpiryRule, Metric, Period, Promotion, Release,
+    Rules, StreakRestart, Thresholds, Tier, Validity, WHOLE_PROGRAM, expiry::day_of_year,
 };
 use crate::LoyaltyError;
 
@@ -70,6 +70,35 @@ impl Rules {
             .try_for_each(|activity| self.check_activity(activity))?;
         self.check_in.as_ref().map_or(Ok(()), check_check_in)?;
         check_caps("the programme", "方案", &self.caps)
+    }
+
+    /// Refuses rules that can be written down but that nothing carries out yet: points that wait for a confirmation
+    /// nobody can give would never be spent.
+    ///
+    /// # Errors
+    /// [`LoyaltyError::RulesInvalid`] that says what to leave out.
+    pub fn require_supported(&self) -> Result<(), LoyaltyError> {
+        let unsupported = [
+            (
+                self.release != Release::Date,
+                "release by confirmation",
+                "确认收货后可用",
+            ),
+            (
+                matches!(self.expiry, ExpiryRule::MonthsAfterActivity { .. }),
+                "expiry after activity",
+                "按最近活动计算有效期",
+            ),
+            (!self.activities.is_empty(), "activities", "行为奖励"),
+            (self.check_in.is_some(), "the check-in", "签到"),
+        ];
+        match unsupported.into_iter().find(|(asked, ..)| *asked) {
+            Some((_, en, zh)) => refuse(
+                format!("{en} cannot be published yet: leave it out."),
+                format!("暂不支持{zh}，请先去掉该规则。"),
+            ),
+            None => Ok(()),
+        }
     }
 
     fn check_base(&self) -> Checked {
